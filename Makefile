@@ -1,0 +1,60 @@
+# Everything here sets itself up first; a second run costs seconds.
+.PHONY: setup setup-tests demo test lint docs clean \
+  soak soak-e2e soak-indexer soak-server bench bench-wallet bench-indexer bench-server
+BIN := .venv/bin
+
+setup:
+	@tools/setup
+
+setup-tests:
+	@tools/setup --tests
+
+demo: setup
+	@$(BIN)/twinlock demo
+
+lint: setup-tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The stories on real nodes mostly wait for blocks, so they run beside the rest, which computes.
+test: lint
+	@stories=$$(mktemp); $(BIN)/pytest tests/e2e tests/docs >$$stories 2>&1 & told=$$!; \
+	$(BIN)/pytest --ignore tests/e2e --ignore tests/docs; rest=$$?; \
+	wait $$told; told=$$?; cat $$stories; rm -f $$stories; exit $$((rest | told))
+
+soak: soak-e2e soak-indexer soak-server
+
+# Longer variants of the stories on real nodes.
+soak-e2e: setup-tests
+	TWINLOCK_SOAK=1 $(BIN)/pytest tests/e2e -m soak
+
+bench: bench-wallet bench-server bench-indexer
+
+bench-wallet: setup
+	$(BIN)/python -m benchmarks.wallet
+
+# Some ten minutes; ElectrumX, the peer, is installed into an environment of its own.
+bench-indexer: setup
+	$(BIN)/python -m benchmarks.indexer
+
+# A kill and a full disk at every single operation, also of builds that go to files: too long for every day.
+soak-indexer: setup-tests
+	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_storage.py --timeout=3600
+
+bench-server: setup-tests
+	$(BIN)/python -m benchmarks.server
+
+# Ten thousand steps of nonsense to a live server; the default run takes fewer.
+soak-server: setup-tests
+	TWINLOCK_NONSENSE_STEPS=10000 $(BIN)/pytest tests/server/test_nonsense.py
+
+docs: setup-tests
+	$(BIN)/pytest tests/docs
+
+# The programs in the user's cache folder serve every checkout and stay.
+clean:
+	rm -rf .venv build dist src/*.egg-info .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -f src/twinlock/kernels/*.so
+	find src tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
