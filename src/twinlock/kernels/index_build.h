@@ -1,0 +1,528 @@
+/* The three ways to a segment: a whole chain at once (Builder), one block on top of others (connect), several into
+   one (merge). All end in the same assembly. */
+#ifndef TWINLOCK_INDEX_BUILD_H
+#define TWINLOCK_INDEX_BUILD_H
+
+#include "index_segment.h"
+#include "merkle_root.h"
+#include "scan_block.h"
+
+#define PARTS 256 /* by the leading byte of a key, so that each part's work fits into the processor's cache */
+
+/* -- Builder: funding and spending rows are matched by a keyed 96-bit hash of the outpoint, part by part */
+
+typedef struct { uint64_t key, value, name_hi; uint32_t check, tx, vout, name_lo; } funding; /* name_lo: top 3 bytes */
+typedef struct { uint64_t key; uint32_t check, tx; } spending;
+
+typedef struct {
+    PyObject_HEAD
+    visitor v; /* needs to be found from the visitor's address */
+    vec funds[PARTS], spent[PARTS], touches[PARTS], unspent[PARTS];
+    vec pending; /* outputs of the transaction that is being read: its hash comes last */
+    vec txids, offsets, points;
+    uint64_t seed[8], txs, entries, coins, scripts;
+    int genesis;
+} builder;
+
+#define BUILDER(visitor_) ((builder *)((char *)(visitor_)-offsetof(builder, v)))
+
+static inline uint64_t fold(uint64_t a, uint64_t b) {
+    unsigned __int128 product = (unsigned __int128)a * b;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
+}
+
+/* Nobody who does not know the seed can make two outpoints meet. */
+static inline uint64_t outpoint_key(const uint64_t seed[8], const uint8_t *txid, uint32_t vout, uint32_t *check) {
+    uint64_t a = get64(txid), b = get64(txid + 8), c = get64(txid + 16), d = get64(txid + 24);
+    uint64_t n = vout * 0x9e3779b97f4a7c15u;
+    *check = (uint32_t)(fold(a ^ seed[4], c ^ seed[5] ^ n) + fold(b ^ seed[6], d ^ seed[7]));
+    return fold(fold(a ^ seed[0], b ^ seed[1]) ^ n, fold(c ^ seed[2], d ^ seed[3]) ^ seed[4]);
+}
+
+static int build_count(visitor *v, uint64_t txs) {
+    builder *b = BUILDER(v);
+    return vec_room(&b->txids, 32 * txs) || vec_room(&b->offsets, 4 * (txs + 1)) ? -1 : 0;
+}
+
+static int build_input(visitor *v, uint32_t index, const uint8_t *point) {
+    builder *b = BUILDER(v);
+    uint32_t check;
+    uint64_t key = outpoint_key(b->seed, point, get32(point + 32), &check);
+    spending *row = vec_push(&b->spent[key >> 56], sizeof *row);
+    if (!row) return -1;
+    *row = (spending){key, check, (uint32_t)(b->txs + index)};
+    return 0;
+}
+
+static int build_output(visitor *v, uint32_t index, uint32_t vout, uint64_t value, const uint8_t *script, size_t size) {
+    builder *b = BUILDER(v);
+    if (b->genesis) return 0; /* the first block's coins cannot be spent */
+    funding *row = vec_push(&b->pending, sizeof *row);
+    if (!row) return -1;
+    uint8_t digest[32];
+    sha256_once(script, size, digest);
+    *row = (funding){0, value, big64(digest), 0, (uint32_t)(b->txs + index), vout, (uint32_t)(name_lo(digest) >> 40)};
+    return 0;
+}
+
+static int build_tx(visitor *v, uint32_t index, uint32_t offset, uint32_t end, const uint8_t txid[32]) {
+    builder *b = BUILDER(v);
+    (void)index;
+    memcpy(vec_push(&b->txids, 32), txid, 32);
+    put32(b->offsets.data + b->offsets.size, offset);
+    put32(b->offsets.data + b->offsets.size + 4, end);
+    b->offsets.size += 4;
+    funding *rows = ROWS(&b->pending, funding);
+    for (size_t i = 0; i < COUNT(&b->pending, funding); i++) {
+        rows[i].key = outpoint_key(b->seed, txid, rows[i].vout, &rows[i].check);
+        funding *row = vec_push(&b->funds[rows[i].key >> 56], sizeof *row);
+        if (!row) return -1;
+        *row = rows[i];
+    }
+    b->pending.size = 0;
+    return 0;
+}
+
+static PyObject *builder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    Py_buffer seed;
+    unsigned long long txs = 0;
+    if (kwargs && PyDict_GET_SIZE(kwargs)) return PyErr_Format(PyExc_TypeError, "Builder takes no keywords");
+    if (!PyArg_ParseTuple(args, "y*|K", &seed, &txs)) return NULL;
+    builder *b = (builder *)type->tp_alloc(type, 0);
+    if (b && seed.len == sizeof b->seed) memcpy(b->seed, seed.buf, sizeof b->seed);
+    else if (b) {
+        Py_CLEAR(b);
+        PyErr_SetString(PyExc_ValueError, "the seed is 64 bytes long");
+    }
+    PyBuffer_Release(&seed);
+    if (b) b->v = (visitor){build_count, build_input, build_output, build_tx}, b->txs = txs, b->genesis = !txs;
+    return (PyObject *)b;
+}
+
+static void builder_dealloc(builder *b) {
+    for (int i = 0; i < PARTS; i++)
+        vec_free(&b->funds[i]), vec_free(&b->spent[i]), vec_free(&b->touches[i]), vec_free(&b->unspent[i]);
+    vec_free(&b->pending), vec_free(&b->txids), vec_free(&b->offsets), vec_free(&b->points);
+    Py_TYPE(b)->tp_free((PyObject *)b);
+}
+
+/* A null pointer would become None: every part points somewhere, be it empty. */
+#define BYTES_OF(v) (v).data ? (const char *)(v).data : "", (Py_ssize_t)(v).size
+
+static PyObject *builder_add(builder *b, PyObject *args) {
+    Py_buffer raw;
+    int auxpow = 0;
+    if (!PyArg_ParseTuple(args, "y*|p", &raw, &auxpow)) return NULL;
+    size_t header = 0;
+    int failed;
+    b->txids.size = b->offsets.size = b->pending.size = 0;
+    Py_BEGIN_ALLOW_THREADS;
+    uint8_t root[32];
+    failed = walk_block(raw.buf, (size_t)raw.len, auxpow, &b->v, &header);
+    if (!failed) failed = merkle_root_of(b->txids.data, b->txids.size / 32, root);
+    if (!failed) failed = memcmp(root, (const uint8_t *)raw.buf + 36, 32) ? 2 : 0;
+    Py_END_ALLOW_THREADS;
+    PyObject *result = NULL;
+    if (failed < 0) PyErr_NoMemory();
+    else if (failed == 2) PyErr_SetString(PyExc_ValueError, "the block's transactions are not those of its header");
+    else if (failed || !b->txids.size || b->txs + b->txids.size / 32 > UINT32_MAX)
+        PyErr_SetString(PyExc_ValueError, "the bytes are not a block");
+    else {
+        b->genesis = 0;
+        b->txs += b->txids.size / 32;
+        result = Py_BuildValue("y#y#y#", raw.buf, (Py_ssize_t)header, BYTES_OF(b->txids), (char *)b->offsets.data,
+                               (Py_ssize_t)b->offsets.size + 4);
+    }
+    PyBuffer_Release(&raw);
+    return result;
+}
+
+static int push_touch(vec *v, uint64_t hi, uint64_t name, uint32_t tx) {
+    touch *row = vec_push(v, sizeof *row);
+    if (!row) return -1;
+    *row = (touch){hi, name << 40 | (uint64_t)tx << 8};
+    return 0;
+}
+
+/* Match one part. Gives the number of spendings that found no funding, or -1. */
+static int64_t join_part(builder *b, int part) {
+    funding *f = ROWS(&b->funds[part], funding);
+    spending *s = ROWS(&b->spent[part], spending);
+    size_t funds = COUNT(&b->funds[part], funding), spends = COUNT(&b->spent[part], spending), slots = 16;
+    while (slots < 2 * funds) slots *= 2;
+    uint32_t *table = calloc(slots, sizeof *table); /* 1 + index of a funding row; 0 is free */
+    if (!table) return -1;
+    for (size_t i = 0; i < funds; i++) {
+        size_t at = f[i].key & (slots - 1);
+        for (; table[at]; at = (at + 1) & (slots - 1)) {
+            funding *other = &f[table[at] - 1];
+            if (other->key == f[i].key && other->check == f[i].check) {
+                other->vout = UINT32_MAX; /* a coinbase that was there before (BIP30): only the later one counts */
+                break;
+            }
+        }
+        table[at] = (uint32_t)i + 1;
+    }
+    int64_t lost = 0;
+    for (size_t i = 0; i < spends; i++) {
+        size_t at = s[i].key & (slots - 1);
+        while (table[at] && (f[table[at] - 1].key != s[i].key || f[table[at] - 1].check != s[i].check)) at = (at + 1) & (slots - 1);
+        if (!table[at]) {
+            lost++;
+            continue;
+        }
+        funding *row = &f[table[at] - 1];
+        if (push_touch(&b->touches[row->name_hi >> 56], row->name_hi, row->name_lo, s[i].tx) < 0) goto full;
+        row->key = 0;
+        row->check = UINT32_MAX;
+        row->value |= 1ull << 63; /* spent: no amount is that large */
+    }
+    for (size_t i = 0; i < funds; i++) {
+        if (f[i].vout == UINT32_MAX) continue;
+        if (push_touch(&b->touches[f[i].name_hi >> 56], f[i].name_hi, f[i].name_lo, f[i].tx) < 0) goto full;
+        if (f[i].value >> 63) continue;
+        coin *row = vec_push(&b->unspent[f[i].name_hi >> 56], sizeof *row);
+        if (!row) goto full;
+        *row = (coin){f[i].name_hi, (uint64_t)f[i].name_lo << 40 | (uint64_t)f[i].tx << 8, f[i].value, f[i].vout, 0};
+    }
+    free(table);
+    vec_free(&b->funds[part]), vec_free(&b->spent[part]);
+    return lost;
+full:
+    free(table);
+    return -1;
+}
+
+static int part_of(PyObject *args, int *part) {
+    if (!PyArg_ParseTuple(args, "i", part)) return -1;
+    if (*part >= 0 && *part < PARTS) return 0;
+    PyErr_Format(PyExc_ValueError, "there are parts 0 to %d", PARTS - 1);
+    return -1;
+}
+
+static PyObject *builder_join(builder *b, PyObject *args) {
+    int part;
+    int64_t lost;
+    if (part_of(args, &part) < 0) return NULL;
+    Py_BEGIN_ALLOW_THREADS;
+    lost = join_part(b, part);
+    Py_END_ALLOW_THREADS;
+    if (lost < 0) return PyErr_NoMemory();
+    if (lost) return PyErr_Format(PyExc_ValueError, "%lld inputs spend what no block before them holds", (long long)lost);
+    Py_RETURN_NONE;
+}
+
+static PyObject *builder_held(builder *b, PyObject *unused) {
+    size_t size = b->points.room;
+    (void)unused;
+    for (int i = 0; i < PARTS; i++) size += b->funds[i].room + b->spent[i].room + b->touches[i].room + b->unspent[i].room;
+    return PyLong_FromSize_t(size);
+}
+
+/* Give two vectors away as bytes, or take such bytes back in. */
+static PyObject *take_two(vec *first, vec *second) {
+    PyObject *result = Py_BuildValue("y#y#", BYTES_OF(*first), BYTES_OF(*second));
+    if (result) vec_free(first), vec_free(second);
+    return result;
+}
+
+/* Take in the rows of one slice of a part: those whose key, the row's first number, has this byte after its first. */
+static int give_rows(vec *to, const Py_buffer *from, size_t row_size, int slice, int slices) {
+    if (slices == 1) {
+        if (vec_room(to, (size_t)from->len)) return -1;
+        memcpy(to->data + to->size, from->buf, (size_t)from->len);
+        to->size += (size_t)from->len;
+        return 0;
+    }
+    const uint8_t *row = from->buf, *end = row + from->len;
+    for (; row < end; row += row_size) {
+        if ((int)(get64(row) >> 48 & 255) * slices >> 8 != slice) continue;
+        uint8_t *at = vec_push(to, row_size);
+        if (!at) return -1;
+        memcpy(at, row, row_size);
+    }
+    return 0;
+}
+
+static PyObject *give_two(PyObject *args, vec *first_of, vec *second_of, size_t first_size, size_t second_size) {
+    Py_buffer first, second;
+    int part, slice = 0, slices = 1;
+    if (!PyArg_ParseTuple(args, "iy*y*|ii", &part, &first, &second, &slice, &slices)) return NULL;
+    int good = part >= 0 && part < PARTS && slices > 0 && slices <= 256 && !(first.len % (Py_ssize_t)first_size) &&
+               !(second.len % (Py_ssize_t)second_size);
+    int failed = good && (give_rows(&first_of[part], &first, first_size, slice, slices) ||
+                          give_rows(&second_of[part], &second, second_size, slice, slices));
+    PyBuffer_Release(&first), PyBuffer_Release(&second);
+    if (!good) return PyErr_Format(PyExc_ValueError, "the rows are damaged");
+    if (failed) return PyErr_NoMemory();
+    Py_RETURN_NONE;
+}
+
+static PyObject *builder_take(builder *b, PyObject *args) {
+    int part;
+    return part_of(args, &part) < 0 ? NULL : take_two(&b->funds[part], &b->spent[part]);
+}
+
+static PyObject *builder_give(builder *b, PyObject *args) {
+    return give_two(args, b->funds, b->spent, sizeof(funding), sizeof(spending));
+}
+
+static PyObject *builder_take_joined(builder *b, PyObject *args) {
+    int part;
+    return part_of(args, &part) < 0 ? NULL : take_two(&b->touches[part], &b->unspent[part]);
+}
+
+static PyObject *builder_give_joined(builder *b, PyObject *args) {
+    return give_two(args, b->touches, b->unspent, sizeof(touch), sizeof(coin));
+}
+
+static PyObject *builder_part(builder *b, PyObject *args) {
+    int part, last = -1;
+    if (!PyArg_ParseTuple(args, "i|p", &part, &last)) return NULL;
+    if (part < 0 || part >= PARTS) return PyErr_Format(PyExc_ValueError, "there are parts 0 to %d", PARTS - 1);
+    if (last < 0) last = part == PARTS - 1;
+    sections s = {0};
+    int failed;
+    Py_BEGIN_ALLOW_THREADS;
+    s.points = b->points;
+    failed = assemble(&s, &b->touches[part], &b->unspent[part], 8, b->entries, b->coins, b->scripts);
+    b->points = s.points;
+    s.points = (vec){0};
+    b->entries += s.history.size / 4, b->coins += s.coins.size / COIN_ROW, b->scripts += s.scripts.size / SCRIPT_ROW;
+    vec_free(&b->touches[part]), vec_free(&b->unspent[part]);
+    if (!failed && last) failed = close_scripts(&s, b->entries, b->coins);
+    Py_END_ALLOW_THREADS;
+    PyObject *result = failed ? PyErr_NoMemory() : Py_BuildValue("y#y#y#", BYTES_OF(s.scripts), BYTES_OF(s.history), BYTES_OF(s.coins));
+    sections_free(&s);
+    return result;
+}
+
+static PyObject *builder_outpoints(builder *b, PyObject *unused) {
+    (void)unused;
+    vec out = {0};
+    int failed;
+    Py_BEGIN_ALLOW_THREADS;
+    failed = put_outpoints(&b->points, &out);
+    vec_free(&b->points);
+    Py_END_ALLOW_THREADS;
+    PyObject *result = failed ? PyErr_NoMemory() : Py_BuildValue("y#", BYTES_OF(out));
+    vec_free(&out);
+    return result;
+}
+
+static PyMethodDef builder_methods[] = {
+    {"add", (PyCFunction)builder_add, METH_VARARGS, "add(raw, auxpow=False) -> (header, txids, offsets)"},
+    {"held", (PyCFunction)builder_held, METH_NOARGS, "held() -> bytes of memory that rows take"},
+    {"take", (PyCFunction)builder_take, METH_VARARGS, "take(part) -> (fundings, spendings), which it no longer holds"},
+    {"give", (PyCFunction)builder_give, METH_VARARGS, "give(part, fundings, spendings, slice=0, slices=1): hold them again"},
+    {"join", (PyCFunction)builder_join, METH_VARARGS, "join(part): match its fundings and spendings"},
+    {"take_joined", (PyCFunction)builder_take_joined, METH_VARARGS, "take_joined(part) -> (touches, coins)"},
+    {"give_joined", (PyCFunction)builder_give_joined, METH_VARARGS, "give_joined(part, touches, coins, slice=0, slices=1)"},
+    {"part", (PyCFunction)builder_part, METH_VARARGS, "part(0..255, last=part == 255), in order -> (scripts, history, coins)"},
+    {"outpoints", (PyCFunction)builder_outpoints, METH_NOARGS, "outpoints() -> rows of the parts since the last time, sorted"},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject builder_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "twinlock.kernels._index.Builder",
+    .tp_basicsize = sizeof(builder),
+    .tp_dealloc = (destructor)builder_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT,
+    .tp_doc = "Builds a segment from a chain's beginning on.",
+    .tp_methods = builder_methods,
+    .tp_new = builder_new,
+};
+
+/* -- one block, and several segments */
+
+static PyObject *sections_result(vec *touches, vec *unspent, vec *spends, const uint8_t *txids, size_t txs) {
+    sections s = {0};
+    vec lookup = {0}, points = {0};
+    int failed;
+    Py_BEGIN_ALLOW_THREADS;
+    failed = assemble(&s, touches, unspent, 0, 0, 0, 0) || close_scripts(&s, s.history.size / 4, s.coins.size / COIN_ROW) ||
+             put_outpoints(&s.points, &points) || put_spends(spends, &s.spends) || (txids && put_lookup(txids, txs, 0, &lookup));
+    Py_END_ALLOW_THREADS;
+    PyObject *result = failed ? PyErr_NoMemory()
+                              : Py_BuildValue("y#y#y#y#y#y#", BYTES_OF(lookup), BYTES_OF(s.scripts), BYTES_OF(s.history),
+                                              BYTES_OF(s.coins), BYTES_OF(points), BYTES_OF(s.spends));
+    sections_free(&s), vec_free(&lookup), vec_free(&points);
+    return result;
+}
+
+static int check_segments(PyObject *segments) {
+    if (!PyTuple_Check(segments)) {
+        PyErr_SetString(PyExc_TypeError, "a tuple of segments is wanted");
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(segments); i++)
+        if (!PyObject_TypeCheck(PyTuple_GET_ITEM(segments, i), &segment_type)) {
+            PyErr_SetString(PyExc_TypeError, "a tuple of segments is wanted");
+            return -1;
+        }
+    return 0;
+}
+
+#define SEGMENT(segments, i) ((segment *)PyTuple_GET_ITEM(segments, i))
+
+/* Resolve a block's inputs: among its own outputs first, then in the segments, newest first. */
+static int connect_inputs(PyObject *segments, const uint8_t *inputs, size_t count, const uint8_t *lookup, size_t txs,
+                          const uint8_t *txids, coin *own, size_t own_count, vec *touches, vec *spends, size_t *missing) {
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *row = inputs + 40 * i;
+        uint32_t vout = get32(row + 32), spender = get32(row + 36);
+        uint32_t prefix = __builtin_bswap32(get32(row));
+        size_t low = 0, high = txs;
+        while (low < high) {
+            size_t middle = (low + high) / 2;
+            if (get64(lookup + 8 * middle) >> 32 < prefix) low = middle + 1;
+            else high = middle;
+        }
+        coin *mine = NULL;
+        for (; low < txs && get64(lookup + 8 * low) >> 32 == prefix && !mine; low++) {
+            uint32_t tx = (uint32_t)get64(lookup + 8 * low);
+            if (memcmp(txids + 32 * tx, row, 32)) continue;
+            /* own outputs are in order of transaction and vout */
+            size_t from = 0, to = own_count;
+            uint64_t point = (uint64_t)tx << 32 | vout;
+            while (from < to) {
+                size_t half = (from + to) / 2;
+                if (((uint64_t)(uint32_t)(own[half].lo >> 8) << 32 | own[half].vout) < point) from = half + 1;
+                else to = half;
+            }
+            if (from < own_count && ((uint64_t)(uint32_t)(own[from].lo >> 8) << 32 | own[from].vout) == point) mine = &own[from];
+        }
+        if (mine) {
+            if (push_touch(touches, mine->hi, mine->lo >> 40, spender) < 0) return -1;
+            mine->unused = 1; /* spent */
+            continue;
+        }
+        const uint8_t *found = NULL;
+        Py_ssize_t script = -1;
+        segment *s = NULL;
+        for (Py_ssize_t k = PyTuple_GET_SIZE(segments) - 1; k >= 0 && script < 0; k--) {
+            s = SEGMENT(segments, k);
+            int64_t tx = find_tx(s, row);
+            if (tx >= 0) script = find_coin(s, (uint32_t)tx, vout, &found);
+        }
+        if (script < 0) {
+            *missing = i;
+            return 1;
+        }
+        const uint8_t *name = s->at[SCRIPTS] + SCRIPT_ROW * script;
+        spend *out = vec_push(spends, sizeof *out);
+        if (!out || push_touch(touches, big64(name), name_lo(name) >> 40, spender) < 0) return -1;
+        *out = (spend){big64(name), name_lo(name), s->first_tx + get32(found), get64(found + 8), vout, spender};
+    }
+    return 0;
+}
+
+static PyObject *connect(PyObject *self, PyObject *args) {
+    PyObject *segments;
+    Py_buffer txids, outputs, inputs;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Oy*y*y*", &segments, &txids, &outputs, &inputs)) return NULL;
+    size_t txs = (size_t)txids.len / 32, outs = (size_t)outputs.len / 32, missing = 0;
+    vec touches = {0}, all = {0}, unspent = {0}, spends = {0}, lookup = {0};
+    int failed = -1;
+    PyObject *result = NULL;
+    if (check_segments(segments) < 0) goto done;
+    failed = put_lookup(txids.buf, txs, 0, &lookup) || vec_room(&all, outs * sizeof(coin)) || vec_room(&unspent, outs * sizeof(coin));
+    for (size_t i = 0; i < outs && !failed; i++) {
+        const uint8_t *row = (const uint8_t *)outputs.buf + 32 * i, *name = row + 16;
+        coin *c = vec_push(&all, sizeof *c);
+        *c = (coin){big64(name), name_lo(name) | (uint64_t)get32(row) << 8, get64(row + 8), get32(row + 4), 0};
+        failed = push_touch(&touches, c->hi, c->lo >> 40, get32(row));
+    }
+    if (!failed)
+        failed = connect_inputs(segments, inputs.buf, (size_t)inputs.len / 40, lookup.data, txs, txids.buf, ROWS(&all, coin), outs,
+                                &touches, &spends, &missing);
+    if (failed > 0) {
+        PyErr_Format(PyExc_KeyError, "input %zu spends what the index does not hold", missing);
+        goto done;
+    }
+    if (failed < 0) {
+        PyErr_NoMemory();
+        goto done;
+    }
+    for (size_t i = 0; i < outs; i++)
+        if (!ROWS(&all, coin)[i].unused) *(coin *)vec_push(&unspent, sizeof(coin)) = ROWS(&all, coin)[i];
+    result = sections_result(&touches, &unspent, &spends, txids.buf, txs);
+done:
+    vec_free(&touches), vec_free(&all), vec_free(&unspent), vec_free(&spends), vec_free(&lookup);
+    PyBuffer_Release(&txids), PyBuffer_Release(&outputs), PyBuffer_Release(&inputs);
+    return result;
+}
+
+/* Whether a later one of the merged segments spends a coin; `gone` is sorted. */
+static int is_gone(const outpoint *gone, size_t count, uint64_t tx, uint32_t vout) {
+    uint64_t point = tx << 32 | vout;
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (gone[middle].point < point) low = middle + 1;
+        else high = middle;
+    }
+    return low < count && gone[low].point == point;
+}
+
+static int merge_one(const segment *s, uint64_t first_tx, const vec *gone, vec *touches, vec *unspent) {
+    uint64_t shift = s->first_tx - first_tx;
+    for (size_t row = 0; row < s->count[SCRIPTS]; row++) {
+        const uint8_t *name = s->at[SCRIPTS] + SCRIPT_ROW * row;
+        uint64_t hi = big64(name), lo = name_lo(name);
+        for (uint64_t i = script_entries(s, row); i < script_entries(s, row + 1) && i < s->count[HISTORY]; i++)
+            if (push_touch(touches, hi, lo >> 40, (uint32_t)(get32(s->at[HISTORY] + 4 * i) + shift)) < 0) return -1;
+        for (uint64_t i = script_coins(s, row); i < script_coins(s, row + 1) && i < s->count[COINS]; i++) {
+            const uint8_t *c = s->at[COINS] + COIN_ROW * i;
+            uint64_t tx = get32(c) + shift;
+            if (is_gone(ROWS(gone, outpoint), COUNT(gone, outpoint), tx, get32(c + 4))) continue;
+            coin *out = vec_push(unspent, sizeof *out);
+            if (!out) return -1;
+            *out = (coin){hi, lo | tx << 8, get64(c + 8), get32(c + 4), 0};
+        }
+    }
+    return 0;
+}
+
+static PyObject *merge(PyObject *self, PyObject *args) {
+    PyObject *segments;
+    Py_buffer txids;
+    (void)self;
+    if (!PyArg_ParseTuple(args, "Oy*", &segments, &txids)) return NULL;
+    vec touches = {0}, unspent = {0}, spends = {0}, gone = {0};
+    PyObject *result = NULL;
+    if (check_segments(segments) < 0 || !PyTuple_GET_SIZE(segments)) goto done;
+    uint64_t first_tx = SEGMENT(segments, 0)->first_tx;
+    int failed = 0;
+    Py_BEGIN_ALLOW_THREADS; /* the tuple and its segments do not change, and the caller holds them */
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments) && !failed; k++) {
+        segment *s = SEGMENT(segments, k);
+        for (size_t i = 0; i < s->count[SPENDS] && !failed; i++) {
+            const uint8_t *row = s->at[SPENDS] + SPEND_ROW * i;
+            uint64_t tx = get64(row + 16);
+            if (tx >= first_tx) {
+                outpoint *point = vec_push(&gone, sizeof *point);
+                failed = !point;
+                if (point) *point = (outpoint){(tx - first_tx) << 32 | get32(row + 12), 0, 0};
+                continue;
+            }
+            spend *out = vec_push(&spends, sizeof *out);
+            failed = !out;
+            if (out)
+                *out = (spend){big64(row), name_lo(row), tx, get64(row + 24), get32(row + 12),
+                               (uint32_t)(get32(row + 32) + s->first_tx - first_tx)};
+        }
+    }
+    sort_outpoints(ROWS(&gone, outpoint), COUNT(&gone, outpoint));
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments) && !failed; k++)
+        failed = merge_one(SEGMENT(segments, k), first_tx, &gone, &touches, &unspent);
+    Py_END_ALLOW_THREADS;
+    result = failed ? PyErr_NoMemory() : sections_result(&touches, &unspent, &spends, txids.buf, (size_t)txids.len / 32);
+done:
+    vec_free(&touches), vec_free(&unspent), vec_free(&spends), vec_free(&gone);
+    PyBuffer_Release(&txids);
+    return result;
+}
+
+#endif

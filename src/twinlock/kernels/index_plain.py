@@ -1,0 +1,404 @@
+"""The plain twin of the index kernel: the same sections, byte for byte, from short and obvious code.
+
+A segment covers consecutive blocks and holds, in rows of fixed size (little-endian, numbers counted from its first
+transaction):
+
+    blocks     BLOCK     first transaction (absolute), offset of the header, file, position in it, size
+    txids      32 bytes  in chain order
+    lookup     uint64    first 4 bytes of the hash as a big-endian number << 32 | transaction; sorted
+    scripts    SCRIPT    hashX, first entry in `history`, first row in `coins`; sorted; a closing row gives the ends
+    history    uint32    transactions that touch the script, ascending
+    coins      COIN      outputs that the segment itself does not spend: transaction, vout, value
+    outpoints  OUTPOINT  the same sorted by transaction and vout: transaction, vout, row in `scripts`
+    spends     SPEND     what it spends of older segments: hashX, vout, transaction (absolute), value, spender; sorted
+
+An index is a tuple of segments, oldest first: newer ones take away from older ones.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from itertools import groupby, pairwise
+from typing import NamedTuple
+
+from twinlock.kernels.scan_plain import HASHX, INPUT, OUTPUT, scan_block, sha256d
+
+BLOCK = struct.Struct("<QIIIIQ")
+SCRIPT = struct.Struct("<11sIBI")
+COIN = struct.Struct("<IIQ")
+LOOKUP = struct.Struct("<Q")
+OUTPOINT = struct.Struct("<III")
+SPEND = struct.Struct("<11sxIQQII")
+HISTORY_ROW = struct.Struct("<32sI")
+UNSPENT_ROW = struct.Struct("<32sIII4xQ")
+POINT = struct.Struct("<32sI")
+
+PARTS = 256
+_LAST = b"\xff" * HASHX
+
+Buffer = bytes | bytearray | memoryview
+Sections = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
+"""lookup, scripts, history, coins, outpoints, spends"""
+
+
+class _Coin(NamedTuple):
+    hashx: bytes
+    tx: int
+    vout: int
+    value: int
+
+
+class _Spend(NamedTuple):
+    hashx: bytes
+    funding: int
+    vout: int
+    value: int
+    spender: int
+
+
+class Segment:
+    """One immutable piece of the index."""
+
+    def __init__(
+        self,
+        first_height: int,
+        first_tx: int,
+        blocks: Buffer,
+        txids: Buffer,
+        lookup: Buffer,
+        scripts: Buffer,
+        history: Buffer,
+        coins: Buffer,
+        outpoints: Buffer,
+        spends: Buffer,
+        /,
+    ) -> None:
+        self.first_height = first_height
+        self.first_tx = first_tx
+        self.starts = [row[0] - first_tx for row in BLOCK.iter_unpack(blocks)]
+        self.txids = [bytes(txids[at : at + 32]) for at in range(0, len(txids), 32)]
+        self.numbers = {tx_hash: number for number, tx_hash in enumerate(self.txids)}
+        entries = [row[0] for row in struct.iter_unpack("<I", history)]
+        rows = list(COIN.iter_unpack(coins))
+        if len(lookup) % 8 or len(outpoints) % OUTPOINT.size or not scripts:
+            raise ValueError("a section is not made of whole rows")
+        names = [(row[0], row[1] + (row[2] << 32), row[3]) for row in SCRIPT.iter_unpack(scripts)]
+        self.history: dict[bytes, list[int]] = {}
+        self.coins: dict[bytes, list[_Coin]] = {}
+        self.owners: dict[tuple[int, int], _Coin] = {}
+        for (name, first, coin), (_, end, coin_end) in pairwise(names):
+            self.history[name] = entries[first:end]
+            self.coins[name] = [_Coin(name, *row) for row in rows[coin:coin_end]]
+            self.owners |= {(row.tx, row.vout): row for row in self.coins[name]}
+        self.spends = [_Spend(n, tx, vout, value, by) for n, vout, tx, value, by, _ in SPEND.iter_unpack(spends)]
+
+    def block_of(self, tx: int) -> int:
+        """The block, counted from the segment's first, that holds a transaction."""
+        return bisect_right(self.starts, tx) - 1
+
+
+Segments = tuple[Segment, ...]
+
+
+def lookup(txids: Buffer, first: int = 0, /) -> bytes:
+    """The section `lookup`, or the rows of some of its transactions, which begin with number `first`."""
+    count = len(txids) // 32
+    rows = sorted(int.from_bytes(txids[32 * n : 32 * n + 4], "big") << 32 | first + n for n in range(count))
+    return struct.pack(f"<{count}Q", *rows)
+
+
+def sort_lookup(rows: Buffer, /) -> bytes:
+    """Rows of `lookup`, sorted."""
+    return b"".join(LOOKUP.pack(*row) for row in sorted(LOOKUP.iter_unpack(rows)))
+
+
+def sort_outpoints(rows: Buffer, /) -> bytes:
+    """Rows of `OUTPOINT`, sorted."""
+    return b"".join(OUTPOINT.pack(*row) for row in sorted(OUTPOINT.iter_unpack(rows)))
+
+
+def _assemble(
+    touches: Iterable[tuple[bytes, int]], coins: Iterable[_Coin], before: tuple[int, int, int], close: bool
+) -> tuple[bytes, bytes, bytes, list[tuple[int, int, int]]]:
+    """(scripts, history, coins, outpoints not yet sorted); `before`: scripts, entries and coins already given away."""
+    scripts: list[bytes] = []
+    entries: list[int] = []
+    kept: list[bytes] = []
+    points: list[tuple[int, int, int]] = []
+    by_script = {name: list(rows) for name, rows in groupby(sorted(coins), key=lambda coin: coin.hashx)}
+    for name, group in groupby(sorted(set(touches)), key=lambda row: row[0]):
+        entry = before[1] + len(entries)
+        scripts.append(SCRIPT.pack(name, entry & 0xFFFFFFFF, entry >> 32, before[2] + len(kept)))
+        entries += [tx for _, tx in group]
+        for coin in by_script.get(name, ()):
+            points.append((coin.tx, coin.vout, before[0] + len(scripts) - 1))
+            kept.append(COIN.pack(coin.tx, coin.vout, coin.value))
+    if close:
+        entry = before[1] + len(entries)
+        scripts.append(SCRIPT.pack(_LAST, entry & 0xFFFFFFFF, entry >> 32, before[2] + len(kept)))
+    return b"".join(scripts), struct.pack(f"<{len(entries)}I", *entries), b"".join(kept), points
+
+
+def _outpoints(points: Iterable[tuple[int, int, int]]) -> bytes:
+    return b"".join(OUTPOINT.pack(*point) for point in sorted(points))
+
+
+def _sections(
+    touches: Iterable[tuple[bytes, int]], coins: Iterable[_Coin], spends: Iterable[_Spend], txids: Buffer
+) -> Sections:
+    scripts, history, kept, points = _assemble(touches, coins, (0, 0, 0), close=True)
+    packed = b"".join(SPEND.pack(s.hashx, s.vout, s.funding, s.value, s.spender, 0) for s in sorted(spends))
+    return lookup(txids), scripts, history, kept, _outpoints(points), packed
+
+
+def connect(segments: Segments, txids: Buffer, outputs: Buffer, inputs: Buffer, /) -> Sections:
+    """The sections of a block on top of the segments. Raises KeyError when an input spends what they do not hold."""
+    hashes = [bytes(txids[at : at + 32]) for at in range(0, len(txids), 32)]
+    own = {(hashes[tx], vout): _Coin(name, tx, vout, value) for tx, vout, value, name in OUTPUT.iter_unpack(outputs)}
+    touches = {(coin.hashx, coin.tx) for coin in own.values()}
+    spends = []
+    for row, (prev, vout, spender) in enumerate(INPUT.iter_unpack(inputs)):
+        if coin := own.pop((prev, vout), None):
+            touches.add((coin.hashx, spender))
+            continue
+        for segment in reversed(segments):
+            coin = segment.owners.get((segment.numbers.get(prev, -1), vout))
+            if coin:
+                spends.append(_Spend(coin.hashx, segment.first_tx + coin.tx, vout, coin.value, spender))
+                touches.add((coin.hashx, spender))
+                break
+        else:
+            raise KeyError(f"input {row} spends what the index does not hold")
+    return _sections(touches, own.values(), spends, txids)
+
+
+def merge(segments: Segments, txids: Buffer, /) -> Sections:
+    """The sections of several adjacent segments as one."""
+    first = segments[0].first_tx
+    spends = [s._replace(spender=s.spender + g.first_tx - first) for g in segments for s in g.spends]
+    gone = {(s.funding - first, s.vout) for s in spends}
+    touches, coins = set(), []
+    for segment in segments:
+        shift = segment.first_tx - first
+        touches |= {(name, tx + shift) for name, txs in segment.history.items() for tx in txs}
+        coins += [c._replace(tx=c.tx + shift) for rows in segment.coins.values() for c in rows]
+    kept = [coin for coin in coins if (coin.tx, coin.vout) not in gone]
+    return _sections(touches, kept, [s for s in spends if s.funding < first], txids)
+
+
+class Builder:
+    """Builds a segment from a chain's beginning on. The seed only matters to the compiled twin.
+
+    Rows are matched and assembled in `PARTS` parts. What is held can be taken out part by part (to be kept on disk) and
+    given back later; `txs` continues a build whose first so many transactions were taken out.
+    """
+
+    def __init__(self, seed: bytes, txs: int = 0, /) -> None:
+        if len(seed) != 64:
+            raise ValueError("the seed is 64 bytes long")
+        self._txs = txs
+        self._coins: dict[tuple[bytes, int], _Coin] = {}
+        self._spent: list[tuple[tuple[bytes, int], int]] = []
+        self._parts: list[tuple[set[tuple[bytes, int]], list[_Coin]]] = [(set(), []) for _ in range(PARTS)]
+        self._given = (0, 0, 0)
+        self._points: list[tuple[int, int, int]] = []
+
+    def add(self, raw: Buffer, auxpow: bool = False, /) -> tuple[bytes, bytes, bytes]:
+        """The next block. Returns its header, transaction hashes and offsets."""
+        scan = scan_block(bytes(raw), auxpow)
+        if not scan.tx_count:
+            raise ValueError("the bytes are not a block")
+        if merkle_root(scan.txids) != scan.header[36:68]:
+            raise ValueError("the block's transactions are not those of its header")
+        for tx, vout, value, name in OUTPUT.iter_unpack(scan.outputs if self._txs else b""):
+            self._coins[scan.txids[32 * tx : 32 * tx + 32], vout] = _Coin(name, self._txs + tx, vout, value)
+        self._spent += [((prev, vout), self._txs + tx) for prev, vout, tx in INPUT.iter_unpack(scan.inputs)]
+        self._txs += scan.tx_count
+        return scan.header, scan.txids, scan.offsets
+
+    def held(self) -> int:
+        """Bytes of memory that rows take: 0, for this twin never has anything taken out."""
+        return 0
+
+    def take(self, part: int, /) -> tuple[bytes, bytes]:
+        """The part's fundings and spendings, which are no longer held."""
+        raise NotImplementedError(part)
+
+    def give(self, part: int, fundings: Buffer, spendings: Buffer, slice_: int = 0, slices: int = 1, /) -> None:
+        """Hold them again, or one slice of them: rows that belong together are in the same one."""
+        raise NotImplementedError(part)
+
+    def take_joined(self, part: int, /) -> tuple[bytes, bytes]:
+        """The part's matched rows, which are no longer held."""
+        raise NotImplementedError(part)
+
+    def give_joined(self, part: int, touches: Buffer, coins: Buffer, slice_: int = 0, slices: int = 1, /) -> None:
+        """Hold them again, or one slice of them: names of a later slice follow those of an earlier one."""
+        raise NotImplementedError(part)
+
+    def join(self, part: int, /) -> None:
+        """Match fundings and spendings; no block can follow. Raises ValueError when an input spends nothing known."""
+        if part:
+            return  # the first call did it all
+        for coin in self._coins.values():
+            self._parts[coin.hashx[0]][0].add((coin.hashx, coin.tx))
+        lost = 0
+        gone = set()
+        for point, spender in self._spent:
+            if paid := self._coins.get(point):
+                self._parts[paid.hashx[0]][0].add((paid.hashx, spender))
+                gone.add(point)
+            else:
+                lost += 1
+        if lost:
+            raise ValueError(f"{lost} inputs spend what no block before them holds")
+        for point, coin in self._coins.items():
+            if point not in gone:
+                self._parts[coin.hashx[0]][1].append(coin)
+
+    def part(self, number: int, last: bool | None = None, /) -> tuple[bytes, bytes, bytes]:
+        """The part of `scripts`, `history` and `coins` whose names begin with that byte; to be asked in order.
+
+        last: whether no other follows; by default that is so of the last number.
+        """
+        close = number == PARTS - 1 if last is None else last
+        scripts, history, coins, points = _assemble(*self._parts[number], self._given, close)
+        rows, entries, kept = self._given
+        self._given = rows + len(scripts) // SCRIPT.size, entries + len(history) // 4, kept + len(coins) // COIN.size
+        self._points += points
+        return scripts, history, coins
+
+    def outpoints(self) -> bytes:
+        """The section `outpoints` of the parts asked for since the last time."""
+        points, self._points = self._points, []
+        return _outpoints(points)
+
+
+# -- what wallets ask
+
+
+def _entries(segments: Segments, hashx: bytes) -> Iterator[tuple[bytes, int]]:
+    for segment in segments:
+        for tx in segment.history.get(hashx, ()):
+            yield segment.txids[tx], segment.first_height + segment.block_of(tx)
+
+
+def history(segments: Segments, hashx: bytes, /) -> bytes:
+    """Rows of `HISTORY_ROW`: transaction hash and height, in chain order."""
+    return b"".join(HISTORY_ROW.pack(*row) for row in _entries(segments, hashx))
+
+
+def history_json(segments: Segments, hashx: bytes, /) -> bytes:
+    """The protocol's objects, comma-separated."""
+    return ",".join(f'{{"height":{h},"tx_hash":"{tx[::-1].hex()}"}}' for tx, h in _entries(segments, hashx)).encode()
+
+
+def history_size(segments: Segments, hashx: bytes, /) -> int:
+    """Entries of the history."""
+    return sum(len(segment.history.get(hashx, ())) for segment in segments)
+
+
+def status(segments: Segments, hashx: bytes, tail: bytes, _progress: bytes = b"", /) -> tuple[str | None, bytes]:
+    """The status, and what makes the next one cheap if it is given back; `tail` is the text of the mempool's part.
+
+    Such progress stays good until one of the entries that it covers is undone. This twin never has any.
+    """
+    text = "".join(f"{tx[::-1].hex()}:{height}:" for tx, height in _entries(segments, hashx)).encode() + tail
+    return (sha256(text).hexdigest() if text else None), b""
+
+
+def _unspent(segments: Segments, hashx: bytes, excluded: bytes) -> Iterator[tuple[bytes, int, int, int, int]]:
+    gone = {(s.funding, s.vout) for segment in segments for s in segment.spends if s.hashx == hashx}
+    outside = set(POINT.iter_unpack(excluded))
+    for segment in segments:
+        for coin in segment.coins.get(hashx, ()):
+            tx_hash = segment.txids[coin.tx]
+            if (segment.first_tx + coin.tx, coin.vout) not in gone and (tx_hash, coin.vout) not in outside:
+                block = segment.block_of(coin.tx)
+                position = coin.tx - segment.starts[block]
+                yield tx_hash, coin.vout, segment.first_height + block, position, coin.value
+
+
+def unspent(segments: Segments, hashx: bytes, excluded: bytes, /) -> bytes:
+    """Rows of `UNSPENT_ROW`, in chain order, without those in `excluded` (rows of `POINT`)."""
+    return b"".join(UNSPENT_ROW.pack(*row) for row in _unspent(segments, hashx, excluded))
+
+
+def unspent_json(segments: Segments, hashx: bytes, excluded: bytes, /) -> bytes:
+    """The same as the protocol's objects, comma-separated."""
+    return ",".join(
+        f'{{"height":{height},"tx_hash":"{tx[::-1].hex()}","tx_pos":{vout},"value":{value}}}'
+        for tx, vout, height, _, value in _unspent(segments, hashx, excluded)
+    ).encode()
+
+
+def balance(segments: Segments, hashx: bytes, /) -> int:
+    """The sum of what is unspent, atoms."""
+    return sum(row[4] for row in _unspent(segments, hashx, b""))
+
+
+def find(segments: Segments, tx_hash: bytes, /) -> tuple[int, int] | None:
+    """(height, position in the block) of a transaction."""
+    for segment in reversed(segments):
+        if (tx := segment.numbers.get(tx_hash)) is not None:
+            block = segment.block_of(tx)
+            return segment.first_height + block, tx - segment.starts[block]
+    return None
+
+
+def output(segments: Segments, tx_hash: bytes, vout: int, /) -> tuple[bytes, int] | None:
+    """(hashX, value) of an output; what is long spent is forgotten."""
+    for segment in reversed(segments):
+        coin = segment.owners.get((segment.numbers.get(tx_hash, -1), vout))
+        if coin:
+            return coin.hashx, coin.value
+    return None
+
+
+def merkle_root(leaves: Buffer, /) -> bytes:
+    """The root over at least one hash.
+
+    Raises ValueError where two neighbours are equal on any level: a shorter list would give the same root
+    (CVE-2012-2459).
+    """
+    level = [bytes(leaves[at : at + 32]) for at in range(0, len(leaves), 32)]
+    while len(level) > 1:
+        pairs = list(zip(level[::2], level[1::2], strict=False))
+        if any(left == right for left, right in pairs):
+            raise ValueError("the hashes have no root of their own")
+        pairs += [(level[-1], level[-1])] if len(level) % 2 else []
+        level = [sha256d(left + right) for left, right in pairs]
+    if not level:
+        raise ValueError("the hashes have no root of their own")
+    return level[0]
+
+
+def merkle_tree(leaves: Buffer, /) -> bytes:
+    """All levels of the tree, leaves first, 32 bytes a node."""
+    level = [bytes(leaves[at : at + 32]) for at in range(0, len(leaves), 32)]
+    tree = list(level)
+    while len(level) > 1:
+        pairs = [(level[n], level[min(n + 1, len(level) - 1)]) for n in range(0, len(level), 2)]
+        level = [sha256d(left + right) for left, right in pairs]
+        tree += level
+    return b"".join(tree)
+
+
+def merkle_branch_json(tree: Buffer, count: int, position: int, /) -> bytes:
+    """The branch of a leaf as a JSON list, given the tree over `count` leaves."""
+    branch: list[str] = []
+    start = 0
+    while count > 1:
+        sibling = start + 32 * min(position ^ 1, count - 1)
+        branch.append(f'"{bytes(tree[sibling : sibling + 32])[::-1].hex()}"')
+        start += 32 * count
+        count, position = (count + 1) // 2, position // 2
+    return f"[{','.join(branch)}]".encode()
+
+
+def names(scripts: Buffer) -> set[bytes]:
+    """The names in a section `scripts`."""
+    return {bytes(scripts[at : at + HASHX]) for at in range(0, len(scripts) - SCRIPT.size, SCRIPT.size)}
