@@ -1,0 +1,106 @@
+"""Bech32 (BIP 173) and bech32m (BIP 350), and the segwit addresses made of them.
+
+>>> encode_segwit("bc", 0, bytes(20))
+'bc1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq9e75rs'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import reduce
+from operator import xor
+
+from twinlock.chain.errors import EncodingError
+
+CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+BECH32 = 1
+BECH32M = 0x2BC830A3
+MAX_LENGTH = 90
+
+_VALUE = {char: value for value, char in enumerate(CHARSET)}
+_GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+_STEPS = tuple(reduce(xor, (row for i, row in enumerate(_GENERATOR) if top >> i & 1), 0) for top in range(32))
+"""What each value of the five bits that leave the residue adds to it."""
+
+
+def encode(hrp: str, values: Iterable[int], constant: int) -> str:
+    """Text of 5-bit values behind a lower-case prefix; `constant` is BECH32 or BECH32M."""
+    data = list(values)
+    residue = _polymod([*_expand(hrp), *data, 0, 0, 0, 0, 0, 0]) ^ constant
+    checksum = [residue >> 5 * (5 - i) & 31 for i in range(6)]
+    return hrp + "1" + "".join(CHARSET[value] for value in data + checksum)
+
+
+def decode(text: str) -> tuple[str, list[int], int]:
+    """(prefix, 5-bit values without checksum, constant). Raises EncodingError."""
+    if len(text) > MAX_LENGTH or not text.isascii() or not text.isprintable():
+        raise EncodingError("not bech32 text", code="chain.encoding.bech32", numbers={"length": len(text)})
+    if text.lower() != text and text.upper() != text:
+        raise EncodingError("bech32 text mixes upper and lower case", code="chain.encoding.bech32")
+    hrp, _, tail = text.lower().rpartition("1")
+    if not hrp or len(tail) < 6 or not _VALUE.keys() >= set(tail) or " " in hrp:
+        raise EncodingError("not bech32 text", code="chain.encoding.bech32")
+    values = [_VALUE[char] for char in tail]
+    constant = _polymod([*_expand(hrp), *values])
+    if constant not in (BECH32, BECH32M):
+        raise EncodingError("bech32 checksum does not match", code="chain.encoding.checksum")
+    return hrp, values[:-6], constant
+
+
+def encode_segwit(hrp: str, version: int, program: bytes) -> str:
+    """The address of a witness program: bech32 for version 0, bech32m for 1 to 16."""
+    _check_program(version, program)
+    return encode(hrp, [version, *regroup(program, 8, 5, pad=True)], BECH32M if version else BECH32)
+
+
+def decode_segwit(hrp: str, text: str) -> tuple[int, bytes]:
+    """(witness version, program) of an address with that prefix. Raises EncodingError."""
+    found, values, constant = decode(text)
+    if found != hrp or not values:
+        raise EncodingError("the address has another prefix", code="chain.encoding.prefix", numbers={"prefix": found})
+    version = values[0]
+    program = bytes(regroup(values[1:], 5, 8, pad=False))
+    _check_program(version, program)
+    if constant != (BECH32M if version else BECH32):
+        raise EncodingError("bech32 and bech32m are mixed up", code="chain.encoding.checksum")
+    return version, program
+
+
+def regroup(data: Iterable[int], width: int, new_width: int, *, pad: bool) -> list[int]:
+    """The same bits in groups of another width, most significant first.
+
+    Without `pad` the rest must be less than one old group, of zeros. Raises EncodingError.
+    """
+    bits = size = 0
+    for value in data:
+        bits = bits << width | value
+        size += width
+    count, over = divmod(size, new_width)
+    if pad and over:
+        bits <<= new_width - over
+        count += 1
+    elif not pad:
+        if over >= width or bits & ((1 << over) - 1):
+            raise EncodingError("bech32 padding is not zero or too long", code="chain.encoding.bech32")
+        bits >>= over
+    top = (1 << new_width) - 1
+    return [bits >> shift & top for shift in range((count - 1) * new_width, -1, -new_width)]
+
+
+def _check_program(version: int, program: bytes) -> None:
+    if not 0 <= version <= 16 or not 2 <= len(program) <= 40 or (version == 0 and len(program) not in (20, 32)):
+        raise EncodingError(
+            "not a witness program", code="chain.encoding.program", numbers={"version": version, "size": len(program)}
+        )
+
+
+def _expand(hrp: str) -> list[int]:
+    codes = [ord(char) for char in hrp]
+    return [code >> 5 for code in codes] + [0] + [code & 31 for code in codes]
+
+
+def _polymod(values: Iterable[int]) -> int:
+    residue = 1
+    for value in values:
+        residue = (residue & 0x1FFFFFF) << 5 ^ value ^ _STEPS[residue >> 25]
+    return residue
