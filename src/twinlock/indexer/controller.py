@@ -1,0 +1,383 @@
+"""Controller: builds the components from the Env, brings the index to the tip, then keeps following the node."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from twinlock.chain.coins import Coin, Network, coin
+from twinlock.errors import TwinlockError
+from twinlock.indexer.bans import Bans
+from twinlock.indexer.block_files import BlockFiles, LocalSource
+from twinlock.indexer.block_processor import BlockProcessor, ChainError, Step
+from twinlock.indexer.block_source import BlockSource, NodeSource
+from twinlock.indexer.certificate import Certificate, make_certificate
+from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError
+from twinlock.indexer.env import Env
+from twinlock.indexer.first_sync import first_sync
+from twinlock.indexer.irc import Irc, Meeting
+from twinlock.indexer.local_rpc import LocalRPC
+from twinlock.indexer.lock import DirectoryLock
+from twinlock.indexer.mempool import Mempool
+from twinlock.indexer.metrics import MetricsServer
+from twinlock.indexer.news import News
+from twinlock.indexer.node_home import NodeAddress, addresses
+from twinlock.indexer.peer_network import PeerNetwork, RealNetwork
+from twinlock.indexer.peers import PeerManager
+from twinlock.indexer.prefetcher import Prefetcher
+from twinlock.indexer.progress import LogLines, Progress, Show, forecast
+from twinlock.indexer.sessions import SessionManager
+from twinlock.indexer.storage.bulk import BulkError
+from twinlock.indexer.storage.disk import RealDisk
+from twinlock.indexer.storage.manifest import TooDeepError
+from twinlock.indexer.storage.segments import open_storage
+from twinlock.indexer.view import View
+from twinlock.kernels.index import compiled
+from twinlock.seams import Clock, Entropy
+
+log = structlog.get_logger("indexer")
+
+_LOOK_AFTER_SECONDS = 5.0
+_TIDY_SECONDS = 0.2
+_SHOW_SECONDS = 1.0
+_DISK_SECONDS = 1.0
+"""How long to wait before a disk that refused is tried again."""
+_REGTEST_REORGS = 200
+
+
+class WrongChainError(TwinlockError):
+    """The node is on another chain than the index."""
+
+    code = "indexer.wrong_chain"
+    fault = "user"
+
+
+def reorg_limit_of(env: Env, coin: Coin) -> int:
+    """Blocks that can be undone: what is set, else the coin's custom."""
+    return env.reorg_limit or (_REGTEST_REORGS if env.network == "regtest" else coin.reorg_limit)
+
+
+class Controller:
+    """One indexer of one chain. `stop` ends it; `ready` says whether wallets are served."""
+
+    def __init__(
+        self, env: Env, clock: Clock, entropy: Entropy, network: PeerNetwork | None = None, show: Show | None = None
+    ) -> None:
+        """network: the world of other servers, the real one by default. show: shows a first sync's progress."""
+        self.env = env
+        self._lock = DirectoryLock(env.data_dir)
+        self._show = show or LogLines(clock, lambda line: log.info("first sync", progress=line))
+        self.clock = clock
+        self.entropy = entropy
+        self.started = clock.monotonic()
+        self.stop = asyncio.Event()
+        self.ready = False
+        self.coin = coin(env.coin, Network(env.network))
+        self.reorg_limit = reorg_limit_of(env, self.coin)
+        self.daemon = Daemon(*self.nodes(env.daemon_urls))
+        self.storage, damage = open_storage(RealDisk(env.data_dir), self.coin.genesis_hash, self.reorg_limit)
+        if damage:
+            log.error("the index is built anew", reason=damage)
+        self.mempool = Mempool(self.storage)
+        self.files = BlockFiles(self.coin.p2p_magic)
+        self.view = View(self.storage, self.mempool, self.files)
+        self.processor = BlockProcessor(
+            self.daemon, self.storage, Prefetcher(self.daemon, self.files), self.files, self.coin, self.reorg_limit
+        )
+        self.bans = Bans(env.data_dir / "bans.json")
+        outside = network or RealNetwork()
+        self.peers = PeerManager(env, self.coin, self.storage, clock, entropy, outside, self.bans)
+        self.irc = Irc(Meeting.parse(env.irc), self.peers, clock, entropy) if env.irc else None
+        self.sessions = SessionManager(env, self.view, self.daemon, self, clock, self.bans, self.peers)
+        self.news = News(self.daemon, env.zmq)
+        self.local_rpc = LocalRPC(self)
+        self.metrics = MetricsServer(self)
+        self._turn = asyncio.Lock()
+        self.trouble = ""  # why the node could not be followed the last time
+        self._from_files = True  # whether a first sync reads the node's block files
+
+    def nodes(self, urls: tuple[str, ...]) -> list[NodeAddress]:
+        """How to call the nodes at these addresses; without any, the one that lives on this machine."""
+        return addresses(self.coin, urls, self.env.node_dir, Path.home())
+
+    async def run(self, ready: Callable[[int], None]) -> None:
+        """Serve until cancelled; `ready` is called with the tip's height once wallets may connect."""
+        if not compiled():
+            log.warning("the kernels were not compiled: everything works, but slowly", fix="install a C compiler")
+        try:
+            await self._open_local_doors()
+            await self._meet_node()
+            await self._first_sync()
+            while await self._step():
+                pass
+            certificate = self._certificate()
+            await self.sessions.listen(self.env.wallet_services, certificate)
+            self.ready = True
+            ready(self.storage.height)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow())
+                group.create_task(self._look_after(certificate))
+                group.create_task(self._tidy())
+                group.create_task(self.peers.run())
+                if self.irc:
+                    group.create_task(self.irc.run())
+        finally:
+            self.local_rpc.close()
+            self.metrics.close()
+            await self.sessions.close()
+            self.news.close()
+            self.daemon.close()
+            self.files.close()
+            self.view.close()
+            self.storage.close()
+            self._lock.release()
+
+    async def _open_local_doors(self) -> None:
+        if service := self.env.local_service("rpc"):
+            await self.local_rpc.start(service)
+        if service := self.env.local_service("http"):
+            await self.metrics.start(service)
+
+    def _certificate(self) -> Certificate | None:
+        if not any(service.protocol in ("ssl", "wss") for service in self.env.services):
+            return None
+        certificate = self.env.ssl_certificate or self.env.data_dir / "certificate.pem"
+        key = self.env.ssl_key or self.env.data_dir / "certificate.key"
+        if not certificate.exists() and self.env.ssl_certificate is None:
+            make_certificate(certificate, key, self.clock)
+        return Certificate(certificate, key)
+
+    async def _look_after(self, certificate: Certificate | None) -> None:
+        while True:
+            await self.clock.sleep(_LOOK_AFTER_SECONDS)
+            self.sessions.drop_idle()
+            if certificate and certificate.reload():
+                log.info("the certificate was loaded again")
+
+    async def _tidy(self) -> None:
+        """Do the storage's chores in a thread, so that nobody waits for them."""
+        while True:
+            await self.clock.sleep(_TIDY_SECONDS)
+            try:
+                while chore := self.storage.chore():
+                    result = await asyncio.to_thread(chore.work)
+                    async with self._turn:
+                        chore.settle(result)
+            except OSError as error:
+                log.error("the disk refuses; it is tried again", reason=str(error))
+                await self.clock.sleep(_DISK_SECONDS)
+
+    async def undo(self, count: int) -> None:
+        """Drop blocks and take them in again, as the node has them now."""
+        async with self._turn:
+            self.sessions.hold()
+            step = self.processor.drop(min(count, self.storage.height))
+            self.sessions.notify(self._absorb(step), tip=True)
+            await self._advance()
+
+    async def refresh(self) -> None:
+        """Look at the node now; on return its present tip and mempool are ours."""
+        async with self._turn:
+            await self._advance()
+
+    async def take_in(self, txid: str) -> None:
+        """A transaction was given to the node: on return it is in our mempool."""
+        async with self._turn:
+            await self._mempool_news({txid: True})
+            if bytes.fromhex(txid)[::-1] not in self.mempool.txs:
+                await self._advance()  # its parents are unknown yet, or it is confirmed already
+
+    async def _meet_node(self) -> None:
+        while True:
+            try:
+                genesis = await self.daemon.call("getblockhash", 0)
+                break
+            except (DaemonGoneError, DaemonError) as error:
+                log.info("waiting for the node", reason=str(error))
+                await self.clock.sleep(RETRY_SECONDS)
+        if genesis != self.coin.genesis_hash:
+            raise WrongChainError(
+                f"the node's chain begins with {genesis}, that of {self.coin.name} {self.coin.network} does not",
+                fix="check the daemon URL, the coin and the network",
+            )
+        await self.news.start()
+        await self._find_block_files()
+
+    async def _find_block_files(self) -> None:
+        """A node on this machine says where it logs, and its blocks are beside that."""
+        folder = self.env.blocks_dir
+        if folder is None and self.daemon.local and self.env.use_block_files:
+            with suppress(DaemonError, KeyError):
+                folder = Path((await self.daemon.call("getrpcinfo"))["logpath"]).parent / "blocks"
+        if folder is not None and self.files.use(folder):
+            log.info("reading the node's block files", folder=str(folder))
+            if self.storage.height >= 0 and (spot := self.storage.spot(self.storage.height)):
+                self.files.start_after(spot)
+
+    async def _first_sync(self) -> None:
+        """Build the index of a chain that is new to us. What the node breaks off, it is asked for again."""
+        while True:
+            progress = Progress(clock=self.clock)
+            watching = asyncio.create_task(self._watch(progress))
+            try:
+                if self.storage.height < 0:
+                    await self._tell_cost(progress)
+                await first_sync(
+                    self.daemon,
+                    self.storage,
+                    self._source,
+                    self.reorg_limit,
+                    self.clock,
+                    self.entropy,
+                    memory=self.env.memory,
+                    auxpow=self.coin.auxpow,
+                    progress=progress,
+                )
+                return
+            except (DaemonGoneError, DaemonError, BulkError, ValueError, OSError) as error:
+                self._tell(error)
+                self.files.start_over()
+                self._from_files = not isinstance(error, BulkError | ValueError)  # they may be what is wrong
+                await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
+            finally:
+                watching.cancel()
+                self._show(progress)
+
+    async def _tell_cost(self, progress: Progress) -> None:
+        """Say what a first sync will take before it begins."""
+        chain = await self.daemon.call("getblockchaininfo")
+        stats: dict[str, Any] = {}
+        with suppress(DaemonError):
+            stats = await self.daemon.call("getchaintxstats")
+        cost = forecast(chain, stats, self.env.memory)
+        progress.total_bytes = cost.chain_bytes
+        log.info("what a first sync takes", cost=str(cost))
+
+    async def _watch(self, progress: Progress) -> None:
+        while True:
+            await self.clock.sleep(_SHOW_SECONDS)
+            if progress.phase:
+                self._show(progress)
+
+    def _tell(self, error: Exception) -> None:
+        """Log what is in the way, once as long as it stays the same."""
+        if self.trouble != str(error):
+            self.trouble = str(error)
+            if isinstance(error, OSError):
+                log.error("the disk refuses; it is tried again", reason=self.trouble)
+            else:
+                log.warning("the node did not answer as hoped; it is asked again", reason=self.trouble)
+
+    def _source(self) -> BlockSource:
+        node = NodeSource(self.daemon.node.url)
+        return LocalSource(self.files, node) if self.files.usable and self._from_files else node
+
+    async def _follow(self) -> None:
+        while True:
+            heard = await self.news.wait(self.env.poll_seconds, self.clock)
+            await self._step(None if heard.whole else heard.mempool)
+
+    async def _step(self, mempool: Mapping[str, bool] | None = None) -> bool:
+        """Look once, or only at what is said of the mempool; whether the chain moved.
+
+        A node that is away or moves under our feet is asked again later.
+        """
+        try:
+            async with self._turn:
+                if mempool is not None:
+                    return await self._mempool_news(mempool)
+                moved = await self._advance()
+            self.trouble = ""
+            return moved
+        except TooDeepError as error:
+            log.error("the index is built anew", reason=str(error))
+            async with self._turn:
+                await self._start_anew()
+            return True
+        except (DaemonGoneError, DaemonError, ChainError, OSError) as error:
+            self._tell(error)
+            await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
+            return True
+
+    async def _start_anew(self) -> None:
+        """Build the index again: the chain changed deeper than what can be undone. Nobody is answered meanwhile."""
+        self.sessions.hold()
+        self.storage.reset()
+        self.files.start_over()
+        self.view.started_anew()
+        scripts = self.mempool.clear() | self.sessions.watchers.keys()
+        self.view.touch(scripts)
+        self.sessions.notify(scripts, tip=True)
+        await self._first_sync()
+
+    async def _advance(self) -> bool:
+        moved = False
+        while True:
+            listed, best = await self.daemon.batch([("getrawmempool", ()), ("getbestblockhash", ())])
+            for answer in (listed, best):
+                if isinstance(answer, DaemonError):
+                    raise answer
+            if not isinstance(listed, list):
+                raise DaemonGoneError("the node's mempool is not a list")
+            if best == self.processor.tip:
+                break
+            await self._blocks(best)
+            moved = True
+        scripts = await self.mempool.refresh(self.daemon, listed)
+        self.view.touch(scripts)
+        self.sessions.release()
+        self.sessions.notify(scripts)
+        return moved
+
+    async def _mempool_news(self, news: Mapping[str, bool]) -> bool:
+        scripts = await self.mempool.change(self.daemon, news)
+        self.view.touch(scripts)
+        self.sessions.notify(scripts)
+        return False
+
+    async def _blocks(self, best: str) -> None:
+        """Move towards the node's tip. While blocks are replaced, wallets wait until the mempool is whole again."""
+        plan = await self.processor.plan(best)
+        if plan.undo:
+            self.sessions.hold()
+        async for step in self.processor.advance(plan):
+            if self.ready or self.mempool.txs or step.undone:
+                self.sessions.notify(self._absorb(step), tip=True)
+            else:  # nobody is told anything yet, and nothing is cached
+                self.storage.tidy()
+
+    def _absorb(self, step: Step) -> set[bytes]:
+        """Let mempool and view follow the index, before anybody can ask them."""
+        scripts = step.scripts
+        if step.undone:
+            self.view.chain_undone(self.storage.height - (step.block is not None), step.lost)
+            scripts |= self.mempool.clear()
+        if step.block:
+            scripts |= self.mempool.confirm(step.block)
+        self.view.touch(scripts)
+        return scripts
+
+
+async def serve(
+    env: Env,
+    clock: Clock,
+    entropy: Entropy,
+    ready: Callable[[int], None],
+    stop: asyncio.Event,
+    show: Show | None = None,
+) -> None:
+    """Run one indexer until `stop` is set, or the operator says so. show: shows the progress of a first sync."""
+    controller = Controller(env, clock, entropy, show=show)
+    controller.stop = stop
+    work = asyncio.create_task(controller.run(ready))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait((work, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    work.cancel()
+    with suppress(asyncio.CancelledError):
+        await work

@@ -1,0 +1,355 @@
+"""What each row of the method table does. A handler takes the session and its checked arguments.
+
+Plain functions answer from the view without a pause; coroutines ask the node.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from twinlock.indexer.banner import SOFTWARE
+from twinlock.indexer.banner import banner as banner_text
+from twinlock.indexer.daemon import DaemonError, unhex
+from twinlock.indexer.methods import DAEMON_ERROR, HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request
+from twinlock.kernels.scan import tx_hash as kernel_tx_hash
+
+if TYPE_CHECKING:
+    from twinlock.indexer.session import Session
+    from twinlock.indexer.view import View
+
+MAX_HEADERS = 2016
+"""Headers of one answer; wallets refuse servers that offer fewer."""
+
+
+SCRIPTHASH = "blockchain.scripthash.subscribe"
+"""The name of the notification."""
+
+_HEADER = 80
+"""Bytes of a header without an auxiliary proof of work."""
+
+_PER_ENTRY, _PER_HASH, _PER_HEADER = 0.001, 0.0001, 0.02
+"""What each entry of a history, each transaction of a block and each header add to the cost of a question."""
+
+_CUT_SINCE = (1, 4, 1)
+"""From this version on a header that is proven under a checkpoint comes without its auxiliary proof of work."""
+
+
+def _version(text: Any) -> Version:
+    try:
+        parts = tuple(int(part) for part in str(text).split("."))
+    except ValueError:
+        parts = ()
+    if not isinstance(text, str) or not 1 <= len(parts) <= 4 or any(part < 0 for part in parts):
+        raise bad_request(f"invalid protocol version: {text}")
+    return parts
+
+
+def negotiate(asked: Any) -> Version:
+    """The lower one of both sides' highest versions. Raises RpcError when it is below either side's lowest.
+
+    >>> negotiate(["1.4", "1.6"]), negotiate("1.4.2"), negotiate(["1.3", "1.4.5"])
+    ((1, 6), (1, 4, 2), (1, 4, 5))
+    """
+    low, high = asked if isinstance(asked, list) and len(asked) == 2 else (asked, asked)
+    chosen = min(_version(high), VERSIONS[-1])
+    if chosen < max(_version(low), VERSIONS[0]):
+        raise bad_request(f"unsupported protocol version: {asked}")
+    return chosen
+
+
+def server_version(session: Session, client_name: Any, protocol_version: Any) -> list[str]:
+    if session.version:
+        raise bad_request("server.version already sent")
+    try:
+        session.version = negotiate(protocol_version)
+    except RpcError:
+        session.close_after_reply()
+        raise
+    session.client_name = str(client_name)[:100]
+    if session.env.drop_client and re.match(session.env.drop_client, session.client_name):
+        session.close_after_reply()
+        raise bad_request(f"unsupported client: {session.client_name}")
+    return [SOFTWARE, ".".join(map(str, session.version))]
+
+
+async def banner(session: Session) -> str:
+    return await banner_text(session.env, session.daemon, session.group == "tor")
+
+
+def donation_address(session: Session) -> str:
+    return session.env.donation_address
+
+
+def features(session: Session) -> dict[str, Any]:
+    return {
+        "genesis_hash": session.view.index.block_hash(0)[::-1].hex(),
+        "hosts": {},
+        "protocol_min": ".".join(map(str, VERSIONS[0])),
+        "protocol_max": ".".join(map(str, VERSIONS[-1])),
+        "server_version": SOFTWARE,
+        "hash_function": "sha256",
+        "pruning": None,
+        "services": [str(service) for service in session.env.report_services],
+        **session.manager.peers.features(),
+    }
+
+
+def peers(session: Session) -> list[list[Any]]:
+    return session.manager.peers.listed(session.group == "tor")
+
+
+async def add_peer(session: Session, features: Any) -> bool:
+    return await session.manager.peers.add_peer(features, session.address)
+
+
+def ping(_: Session) -> None:
+    return None
+
+
+# -- headers
+
+
+def _checkpoint(session: Session, height: int, cp_height: int) -> dict[str, Any]:
+    tip = session.view.index.height
+    if not height <= cp_height <= tip:
+        raise bad_request(f"require header height {height:,d} <= cp_height {cp_height:,d} <= chain height {tip:,d}")
+    branch, root = session.view.header_branch(height, cp_height)
+    return {"branch": [node[::-1].hex() for node in branch], "root": root[::-1].hex()}
+
+
+def block_header(session: Session, height: int, cp_height: int) -> Any:
+    if height > session.view.index.height:
+        raise bad_request(f"height {height:,d} out of range")
+    header = session.view.index.header(height)
+    if not cp_height:
+        return header.hex()
+    return {"header": header[: _length(session, cp_height)].hex(), **_checkpoint(session, height, cp_height)}
+
+
+def _length(session: Session, cp_height: int) -> int | None:
+    """How much of each header is shown; None for all of it."""
+    return _HEADER if cp_height and session.version >= _CUT_SINCE else None
+
+
+def block_headers(session: Session, start_height: int, count: int, cp_height: int) -> dict[str, Any]:
+    index = session.view.index
+    end = min(start_height + min(count, MAX_HEADERS), index.height + 1)
+    count = max(0, end - start_height)
+    session.charge(_PER_HEADER * count)
+    joined = index.headers(start_height, end) if count else b""
+    if session.version >= (1, 6) or len(joined) != count * _HEADER:
+        shown = _length(session, cp_height)
+        headers = [index.header(height)[:shown] for height in range(start_height, end)]
+        joined = b"".join(headers)
+    answer: dict[str, Any] = {"count": count, "max": MAX_HEADERS}
+    if session.version >= (1, 6):
+        answer["headers"] = [header.hex() for header in headers]
+    else:
+        answer["hex"] = joined.hex()
+    if count and cp_height:
+        answer |= _checkpoint(session, end - 1, cp_height)
+    return answer
+
+
+def tip(view: View) -> dict[str, Any]:
+    """The newest block, with exactly the two members that wallets insist on."""
+    height = view.index.height
+    return {"height": height, "hex": view.index.header(height).hex()}
+
+
+def headers_tip(session: Session) -> dict[str, Any]:
+    return tip(session.view)
+
+
+def headers_subscribe(session: Session) -> dict[str, Any]:
+    session.manager.header_sessions.add(session)
+    return tip(session.view)
+
+
+# -- scripts
+
+
+_SHORTEST_ENTRY = 99
+"""Bytes of a history's entry, by the custom of Electrum servers' limits."""
+
+
+def get_balance(session: Session, script: tuple[str, bytes]) -> dict[str, int]:
+    return session.view.balance(script[1])
+
+
+def get_history(session: Session, script: tuple[str, bytes], from_height: int, to_height: int) -> Any:
+    room = (session.env.max_send - 100) // _SHORTEST_ENTRY
+    if from_height or to_height != -1:
+        return session.view.history_between(script[1], from_height, to_height, room)
+    if session.view.index.history_size(script[1]) >= room:
+        raise RpcError(HISTORY_TOO_LARGE, "history too large")
+    view = session.view
+    return view.large_history(script[1]) if view.large(script[1]) else view.history(script[1])
+
+
+def get_mempool(session: Session, script: tuple[str, bytes]) -> list[dict[str, Any]]:
+    return session.view.unconfirmed(script[1])
+
+
+def list_unspent(session: Session, script: tuple[str, bytes]) -> Any:
+    view = session.view
+    return view.large_unspent(script[1]) if view.large(script[1]) else view.unspent(script[1])
+
+
+def status_of(session: Session, script: bytes) -> str | None:
+    """The status, charged by how much has to be hashed for it."""
+    if session.env.limits_cost and not session.view.status_known(script):
+        session.charge(_PER_ENTRY * session.view.index.history_size(script))
+    return session.view.status(script)
+
+
+def subscribe(session: Session, script: tuple[str, bytes]) -> Any:
+    if not session.view.status_known(script[1]) and session.view.large(script[1]):
+        return _subscribe_large(session, script)
+    return _subscribe(session, script)
+
+
+def _subscribe(session: Session, script: tuple[str, bytes]) -> str | None:
+    status = status_of(session, script[1])
+    session.subscriptions.watch(SCRIPTHASH, script[0], script[1], status)
+    return status
+
+
+async def _subscribe_large(session: Session, script: tuple[str, bytes]) -> str | None:
+    await session.view.prepare_status(script[1])
+    return _subscribe(session, script)
+
+
+def unsubscribe(session: Session, script: tuple[str, bytes]) -> bool:
+    return session.subscriptions.unwatch(SCRIPTHASH, script[0])
+
+
+# -- transactions
+
+
+async def broadcast(session: Session, raw_tx: str) -> str:
+    try:
+        txid: str = await session.daemon.call("sendrawtransaction", raw_tx)
+    except DaemonError as error:
+        raise bad_request(
+            f"the transaction was rejected by network rules.\n\n{error}\n[{raw_tx}]",
+        ) from error
+    # A wallet's own payment is in its view before it is told of success.
+    await session.manager.follower.take_in(txid)
+    return txid
+
+
+async def broadcast_package(session: Session, raw_txs: list[str], verbose: bool) -> Any:
+    try:
+        reply = await session.daemon.call("submitpackage", raw_txs)
+    except DaemonError as error:
+        raise bad_request(f"the tx package was rejected by network rules.\n\n{error}") from error
+    results = reply.get("tx-results", {}).values()
+    for result in results:
+        if "error" not in result:
+            await session.manager.follower.take_in(result["txid"])
+    if verbose:
+        return reply
+    errors = [{"txid": result["txid"], "error": result["error"]} for result in results if "error" in result]
+    success = reply.get("package_msg") == "success"
+    return {"success": True} if success else {"success": False, "errors": errors}
+
+
+def transaction_get(session: Session, tx_hash: str, verbose: bool) -> Any:
+    key = bytes.fromhex(tx_hash)[::-1]
+    place = session.view.index.find(key)
+    if place is not None and not verbose:
+        raw = session.view.raw_transaction(place)
+        if raw is not None and _is_transaction(raw, key):
+            return raw.hex()
+    where = [session.view.index.block_hash(place.height)[::-1].hex()] if place else []
+    return _transaction_from_node(session, tx_hash, verbose, where)
+
+
+def _is_transaction(raw: bytes, key: bytes) -> bool:
+    try:
+        return kernel_tx_hash(raw) == key
+    except ValueError:
+        return False
+
+
+async def _transaction_from_node(session: Session, tx_hash: str, verbose: bool, where: list[str]) -> Any:
+    try:
+        answer = await session.daemon.raw("getrawtransaction", tx_hash, verbose, *where)
+        if not verbose and not _is_transaction(unhex(msgspec.json.decode(answer)), bytes.fromhex(tx_hash)[::-1]):
+            raise RpcError(DAEMON_ERROR, "daemon error: the node sent another transaction than the one asked for")
+        return msgspec.Raw(answer)
+    except DaemonError as error:
+        if not where and (block := await _block_just_found(session, tx_hash)):
+            return await _transaction_from_node(session, tx_hash, verbose, [block])
+        raise RpcError(DAEMON_ERROR, f"daemon error: {{'code': {error.number}, 'message': '{error}'}}") from error
+
+
+async def _block_just_found(session: Session, tx_hash: str) -> str | None:
+    """The block of a transaction that we tell of as unconfirmed, while the node has it in a block by now."""
+    key = bytes.fromhex(tx_hash)[::-1]
+    if key not in session.view.mempool.txs:
+        return None
+    await session.manager.follower.refresh()
+    place = session.view.index.find(key)
+    return session.view.index.block_hash(place.height)[::-1].hex() if place else None
+
+
+def transaction_height(session: Session, tx_hash: str) -> int | None:
+    key = bytes.fromhex(tx_hash)[::-1]
+    place = session.view.index.find(key)
+    if place:
+        return place.height
+    return 0 if key in session.view.mempool.txs else None
+
+
+def transaction_merkle(session: Session, tx_hash: str, height: int) -> dict[str, Any]:
+    place = session.view.index.find(bytes.fromhex(tx_hash)[::-1])
+    if place is None or place.height != height:
+        raise bad_request(f"tx {tx_hash} not in block at height {height:,d}")
+    if session.env.limits_cost:
+        session.charge(_PER_HASH * len(session.view.index.tx_hashes(height)) / 32)
+    branch = session.view.merkle_branch(height, place.position)
+    return {"block_height": height, "merkle": branch, "pos": place.position}
+
+
+def id_from_pos(session: Session, height: int, tx_pos: int, merkle: bool) -> Any:
+    index = session.view.index
+    hashes = index.tx_hashes(height) if height <= index.height else b""
+    txid = hashes[32 * tx_pos : 32 * tx_pos + 32][::-1].hex()
+    if not txid:
+        raise bad_request(f"no tx at position {tx_pos:,d} in block at height {height:,d}")
+    return {"tx_hash": txid, "merkle": session.view.merkle_branch(height, tx_pos)} if merkle else txid
+
+
+# -- fees
+
+
+def _rate(value: float) -> msgspec.Raw:
+    """Coins per 1,000 vbytes with eight decimals: not every wallet reads 1e-05. -1 stays what it is."""
+    return msgspec.Raw(b"-1" if value == -1 else f"{value:.8f}".encode())
+
+
+async def estimate_fee(session: Session, number: int, mode: str | None = None) -> msgspec.Raw:
+    return _rate(await session.manager.estimate_fee(number, mode))
+
+
+async def relay_fee(session: Session) -> msgspec.Raw:
+    return _rate((await session.daemon.call("getnetworkinfo"))["relayfee"])
+
+
+async def mempool_info(session: Session) -> dict[str, msgspec.Raw]:
+    info = await session.daemon.call("getmempoolinfo")
+    least = info["minrelaytxfee"]
+    return {
+        "mempoolminfee": _rate(info["mempoolminfee"]),
+        "minrelaytxfee": _rate(least),
+        "incrementalrelayfee": _rate(info.get("incrementalrelayfee", least)),
+    }
+
+
+def fee_histogram(session: Session) -> list[tuple[float, int]]:
+    return session.view.mempool.histogram()

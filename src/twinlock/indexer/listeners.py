@@ -1,0 +1,101 @@
+"""Listeners: the doors through which wallets come, TCP and WebSocket, plain and with TLS, to the same sessions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import websockets.asyncio.server as websocket_server
+from websockets.exceptions import ConnectionClosed
+
+from twinlock.indexer.certificate import Certificate
+from twinlock.indexer.env import EnvError, Service
+
+_FULL = 1 << 16
+"""Bytes on their way to a WebSocket from which on its session waits."""
+
+
+class Listener(Protocol):
+    """An open door."""
+
+    def close(self) -> None: ...
+
+
+async def open_listener(
+    service: Service, session: Callable[[], asyncio.Protocol], certificate: Certificate | None, max_recv: int
+) -> Listener:
+    """Listen. Raises EnvError when TLS is wanted without a certificate."""
+    secure = service.protocol in ("ssl", "wss")
+    if secure and certificate is None:
+        raise EnvError(f"{service} needs a certificate")
+    context = certificate.context if secure and certificate else None
+    if service.protocol in ("tcp", "ssl"):
+        loop = asyncio.get_running_loop()
+        return cast(Listener, await loop.create_server(session, service.host, service.port, ssl=context))
+
+    async def handle(connection: websocket_server.ServerConnection) -> None:
+        await _WebSocket(connection, session()).run()
+
+    return await websocket_server.serve(handle, service.host, service.port, ssl=context, max_size=max_recv)
+
+
+class _WebSocket(asyncio.Transport):
+    """Lets a session believe that it speaks lines: each message is one, in both directions."""
+
+    def __init__(self, connection: websocket_server.ServerConnection, session: asyncio.Protocol) -> None:
+        super().__init__()
+        self._connection = connection
+        self._session = session
+        self._out: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unsent = 0
+        self._reading = asyncio.Event()
+        self._reading.set()
+
+    async def run(self) -> None:
+        """Carry messages until either side ends."""
+        self._session.connection_made(self)
+        sending = asyncio.create_task(self._send())
+        with contextlib.suppress(ConnectionClosed):
+            async for message in self._connection:
+                data = message.encode() if isinstance(message, str) else message
+                self._session.data_received(data.replace(b"\n", b" ") + b"\n")
+                await self._reading.wait()
+        sending.cancel()
+        self._session.connection_lost(None)
+
+    async def _send(self) -> None:
+        with contextlib.suppress(ConnectionClosed):
+            while (data := await self._out.get()) is not None:
+                for line in data.splitlines():
+                    await self._connection.send(line.decode())
+                before, self._unsent = self._unsent, self._unsent - len(data)
+                if before > _FULL >= self._unsent:
+                    self._session.resume_writing()
+            await self._connection.close()
+
+    def write(self, data: Any) -> None:
+        before, self._unsent = self._unsent, self._unsent + len(data)
+        self._out.put_nowait(bytes(data))
+        if before <= _FULL < self._unsent:
+            self._session.pause_writing()
+
+    def get_write_buffer_size(self) -> int:
+        return self._unsent
+
+    def close(self) -> None:
+        self._out.put_nowait(None)
+
+    def abort(self) -> None:
+        self._reading.set()
+        self._connection.transport.abort()
+
+    def pause_reading(self) -> None:
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._reading.set()
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self._connection.remote_address if name == "peername" else default

@@ -1,0 +1,213 @@
+"""LocalRPC: the operator's door. JSON-RPC, one line a message, on loopback only; a table of commands."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from twinlock import __version__
+from twinlock.chain.address import address_to_script
+from twinlock.electrum.errors import FrameError
+from twinlock.electrum.framing import LineDecoder, decode_requests, encode_error, encode_reply
+from twinlock.errors import TwinlockError
+from twinlock.indexer.env import EnvError, Service
+from twinlock.indexer.methods import INVALID_ARGUMENTS, UNKNOWN_METHOD, RpcError
+from twinlock.kernels.scan import hashx
+
+if TYPE_CHECKING:
+    from twinlock.indexer.controller import Controller
+
+_LIMIT = 1 << 20
+_QUERIED = 1000
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+Command = Callable[..., Any]
+
+
+class LocalRPC:
+    """Answers the operator about one controller."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._server: asyncio.Server | None = None
+        self.commands: dict[str, Command] = {
+            "getinfo": self.getinfo,
+            "sessions": self.sessions,
+            "groups": self.groups,
+            "peers": self.peers,
+            "add_peer": self.add_peer,
+            "ban": self.ban,
+            "unban": self.unban,
+            "listbanned": self.listbanned,
+            "disconnect": self.disconnect,
+            "log": self.log,
+            "daemon_url": self.daemon_url,
+            "query": self.query,
+            "reorg": self.reorg,
+            "stop": self.stop,
+        }
+
+    async def start(self, service: Service) -> None:
+        """Open the door. Raises EnvError for an address that others could reach."""
+        if service.host not in _LOOPBACK:
+            raise EnvError(f"{service}: the operator's door opens on loopback only")
+        self._server = await asyncio.start_server(self._serve, service.host, service.port, limit=_LIMIT)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._server:
+            self._server.close()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = LineDecoder(_LIMIT)
+        with contextlib.suppress(ConnectionError, FrameError):
+            while data := await reader.read(1 << 16):
+                for line in lines.feed(data):
+                    writer.write(await self._answer(line))
+                await writer.drain()
+        writer.close()
+
+    async def _answer(self, line: bytes) -> bytes:
+        request = decode_requests(line)[0][0]
+        number = None if request.id is msgspec.UNSET else request.id
+        try:
+            return encode_reply(number, await self.call(request.method, request.params))
+        except RpcError as error:
+            return encode_error(number, error.number, str(error))
+        except TwinlockError as error:
+            return encode_error(number, 1, str(error))
+
+    async def call(self, name: str, params: list[Any] | dict[str, Any]) -> Any:
+        """Run a command. Raises RpcError."""
+        command = self.commands.get(name)
+        if command is None:
+            raise RpcError(UNKNOWN_METHOD, f"no command {name!r}; there are {', '.join(self.commands)}")
+        try:
+            result = command(**params) if isinstance(params, dict) else command(*params)
+        except TypeError as error:
+            raise RpcError(INVALID_ARGUMENTS, str(error)) from error
+        return await result if isinstance(result, Awaitable) else result
+
+    # -- commands
+
+    def getinfo(self) -> dict[str, Any]:
+        """The state of everything, in numbers."""
+        c = self._controller
+        return {
+            "version": __version__,
+            "coin": c.coin.symbol,
+            "network": str(c.coin.network),
+            "daemon": str(c.daemon.node),
+            "peers": len(c.peers.peers),
+            "proxy": c.peers.proxy,
+            "daemon_calls_us": c.news.live,
+            "height": c.storage.height,
+            "tip": c.processor.tip,
+            "transactions": c.storage.tx_count,
+            "index_pieces": len(c.storage.segments),
+            "mempool": len(c.mempool.txs),
+            "sessions": len(c.sessions.sessions),
+            "subscriptions": sum(len(watchers) for watchers in c.sessions.watchers.values()),
+            "requests": c.sessions.requests,
+            "held": c.sessions.held,
+            "uptime_s": round(c.clock.monotonic() - c.started),
+        }
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """One row a session."""
+        return [session.summary() for session in self._controller.sessions.sessions]
+
+    def groups(self) -> list[dict[str, Any]]:
+        """How many sessions each network has, and what they have cost together."""
+        groups = self._controller.sessions.costs.groups.items()
+        return [{"name": name, "sessions": sessions, "cost": round(cost, 1)} for name, (sessions, cost) in groups]
+
+    def peers(self) -> list[dict[str, Any]]:
+        """The other servers that we know, the well ones first."""
+        return self._controller.peers.rows()
+
+    def add_peer(self, *words: str) -> str:
+        """Take another server in: host v1.4 s50002 t50001."""
+        return self._controller.peers.add_by_hand(" ".join(words))
+
+    def ban(self, *what: str) -> list[str]:
+        """Keep away from addresses, networks or hosts (*.example.org), and end their sessions. It is kept in a file."""
+        c = self._controller
+        kept = [c.bans.ban(text) for text in what]
+        for session in list(c.sessions.sessions):
+            if not c.bans.allows(session.address):
+                session.abort()
+        c.peers.drop_banned()
+        return kept
+
+    def unban(self, *what: str) -> list[str]:
+        """Take bans back; those that there were."""
+        return [text for text in what if self._controller.bans.unban(text)]
+
+    def listbanned(self) -> list[str]:
+        """All bans."""
+        return self._controller.bans.rows()
+
+    def disconnect(self, *which: Any) -> list[int]:
+        """End sessions, by number, by group, or all of them."""
+        ended = []
+        for session in list(self._controller.sessions.sessions):
+            if "all" in which or session.number in which or session.group in which:
+                session.abort()
+                ended.append(session.number)
+        return ended
+
+    def log(self, *which: Any) -> list[int]:
+        """Switch the logging of requests of these sessions on or off."""
+        switched = []
+        for session in self._controller.sessions.sessions:
+            if "all" in which or session.number in which:
+                session.logged = not session.logged
+                switched.append(session.number)
+        return switched
+
+    def daemon_url(self, *urls: str) -> str:
+        """Call other nodes from now on, the first one as long as it answers; without any, say which one is called."""
+        c = self._controller
+        if urls:
+            c.daemon.use(c.nodes(tuple(urls)))
+        return str(c.daemon.node)
+
+    def query(self, *what: str, limit: int = _QUERIED) -> list[dict[str, Any]]:
+        """History, coins and balance of addresses or scripts (hex)."""
+        return [self._query(text, limit) for text in what]
+
+    def _query(self, text: str, limit: int) -> dict[str, Any]:
+        c = self._controller
+        try:
+            script = bytes.fromhex(text)
+        except ValueError:
+            script = address_to_script(c.coin, text)
+        name = hashx(script)
+        history = [{"tx_hash": tx[::-1].hex(), "height": height} for tx, height in c.storage.history(name)]
+        coins = [
+            {"tx_hash": coin.tx_hash[::-1].hex(), "tx_pos": coin.vout, "height": coin.height, "value": coin.value}
+            for coin in c.storage.unspent(name)
+        ]
+        return {
+            "query": text,
+            "history_size": len(history),
+            "history": history[:limit],
+            "coins": coins[:limit],
+            "balance": c.view.balance(name),
+            "mempool": c.view.unconfirmed(name)[:limit],
+        }
+
+    async def reorg(self, count: int = 3) -> str:
+        """Undo that many blocks and take them in again."""
+        await self._controller.undo(int(count))
+        return f"undid {count} blocks"
+
+    def stop(self) -> str:
+        """End the server in good order."""
+        asyncio.get_running_loop().call_soon(self._controller.stop.set)
+        return "stopping"

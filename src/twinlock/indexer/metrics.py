@@ -1,0 +1,85 @@
+"""Numbers for monitoring, and whether the server is well: /metrics (Prometheus), /healthz, /readyz."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from twinlock.indexer.env import Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from twinlock.indexer.controller import Controller
+
+
+class _Collector:
+    """Reads the numbers when they are asked for, so that serving costs nothing."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+
+    def collect(self) -> Iterator[Metric]:
+        c = self._controller
+        gauges = {
+            "height": ("Height of the indexed tip", c.storage.height),
+            "transactions": ("Transactions in the index", c.storage.tx_count),
+            "index_pieces": ("Pieces that a question looks into", len(c.storage.segments)),
+            "mempool_transactions": ("Unconfirmed transactions", len(c.mempool.txs)),
+            "sessions": ("Connected wallets", len(c.sessions.sessions)),
+            "watched_scripts": ("Scripts that somebody is subscribed to", len(c.sessions.watchers)),
+            "ready": ("1 when wallets are served", int(c.ready)),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"twinlock_indexer_{name}", text, value=value)
+        requests = CounterMetricFamily("twinlock_indexer_requests", "Requests answered", labels=["method"])
+        for method, count in c.sessions.requests_by_method.items():
+            requests.add_metric([method], count)
+        yield requests
+
+
+class MetricsServer:
+    """A few HTTP answers; nothing else is understood."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(controller))
+        self._server: asyncio.Server | None = None
+
+    async def start(self, service: Service) -> None:
+        """Listen."""
+        self._server = await asyncio.start_server(self._serve, service.host, service.port, limit=1 << 14)
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._server:
+            self._server.close()
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        """(status, body) of a path."""
+        if path == "/metrics":
+            return 200, generate_latest(self._registry)
+        if path == "/healthz":
+            return 200, b"ok\n"
+        if path == "/readyz":
+            return (200, b"ready\n") if self._controller.ready else (503, b"syncing\n")
+        return 404, b"not found\n"
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadError):
+            async with asyncio.timeout(10):
+                head = await reader.readuntil(b"\r\n\r\n")
+            status, body = self.answer(head.split(b" ", 2)[1].decode())
+            reason = {200: "OK", 404: "Not Found", 503: "Service Unavailable"}[status]
+            writer.write(
+                f"HTTP/1.1 {status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+                + body
+            )
+            await writer.drain()
+        writer.close()

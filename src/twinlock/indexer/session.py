@@ -1,0 +1,396 @@
+"""Session: one object a wallet connection; the seed's ElectrumX. With its table the only room that knows the wire.
+
+All requests of a received chunk are answered in one go and leave in one write; those that ask the node answer
+when it does. A session that does not read is not read from either.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+import structlog
+
+from twinlock.electrum.errors import FrameError
+from twinlock.electrum.framing import LineDecoder, Request, decode_requests
+from twinlock.errors import TwinlockError
+from twinlock.indexer import extras, handlers
+from twinlock.indexer.costs import Account, Address, address_of, group_of
+from twinlock.indexer.daemon import DaemonError, DaemonGoneError
+from twinlock.indexer.methods import (
+    BAD_REQUEST,
+    DAEMON_ERROR,
+    EXCESSIVE,
+    INTERNAL_ERROR,
+    INVALID_REQUEST,
+    METHODS,
+    PARSE_ERROR,
+    TIMED_OUT,
+    UNKNOWN_METHOD,
+    Method,
+    RpcError,
+    Version,
+    arguments,
+)
+from twinlock.indexer.subscriptions import Subscriptions
+
+if TYPE_CHECKING:
+    from twinlock.indexer.sessions import SessionManager
+
+log = structlog.get_logger("indexer.sessions")
+_encode = msgspec.json.Encoder().encode
+_TURN_SECONDS = 0.005
+"""How long one session is answered before others have their turn."""
+
+_UNREAD = 4
+"""So many times the largest answer may wait for a session that does not read; then it is ended."""
+
+_ERROR_COST, _MOST_OWED = 0.5, 5.0
+"""What a refusal costs, and how much may be owed before it is charged without an answer."""
+
+_LATE = "too late"
+_RESULT, _ERROR = b'{"jsonrpc":"2.0","result":%b,"id":%b}\n', b'{"jsonrpc":"2.0","error":%b,"id":%b}\n'
+_RESULT_1, _ERROR_1 = b'{"result":%b,"error":null,"id":%b}\n', b'{"result":null,"error":%b,"id":%b}\n'
+Handler = Callable[..., Any]
+_HANDLERS: dict[str, Handler] = {
+    method.name: getattr(handlers, method.handler, None) or getattr(extras, method.handler)
+    for method in METHODS.values()
+}
+
+
+class Session(asyncio.Protocol):
+    """One wallet's connection. `cost` is what it has used up lately; `group` is the network that it comes from."""
+
+    def __init__(self, manager: SessionManager, number: int) -> None:
+        self.manager = manager
+        self.number = number
+        self.env, self.view, self.daemon = manager.env, manager.view, manager.daemon
+        self.version: Version = ()
+        self.client_name = ""
+        self.group = ""
+        self.address: Address | None = None
+        self.account: Account | None = None
+        self.logged = False
+        self.last_heard = self.started = manager.clock.monotonic()
+        self.stuck_since: float | None = None
+        self.requests = self.received = self.sent = 0
+        self._lines = LineDecoder(self.env.max_recv)
+        self._transport: asyncio.Transport | None = None
+        self.subscriptions = Subscriptions(self, manager.watchers)
+        self._waiting: deque[bytes] = deque()
+        self._out: list[bytes] = []
+        self._modern: bool | None = None  # whether it speaks JSON-RPC 2.0; told by its first message
+        self._closing = False
+        self._slowed = False
+        self._reading = True
+        self._free = asyncio.Event()
+        self._allowed = self.env.initial_concurrent
+        self._unpaid = 0  # bytes received since the last charge
+        self._owed = 0.0  # costs since then
+        self._asked: dict[asyncio.Task[None], float] = {}  # answers that are awaited, and since when
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # -- the connection
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are not of asyncio's class
+        self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("peername")
+        env = self.env
+        group = group_of(peer, tor=env.onion, ipv4=env.subnet_ipv4, ipv6=env.subnet_ipv6)
+        self.group = group.name
+        self.address = address_of(peer)
+        if len(self.manager.sessions) < env.max_sessions and self.manager.bans.allows(self.address):
+            self.account = self.manager.costs.open(group)
+        if self.account is None:
+            self.abort()
+            return
+        self.manager.sessions.add(self)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._transport = None
+        self.manager.sessions.discard(self)
+        self.manager.header_sessions.discard(self)
+        if self.account:
+            self.manager.costs.close(self.account)
+        self.subscriptions.end()
+        for task in (*self._tasks, *self._asked):
+            task.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        self.last_heard = self.manager.clock.monotonic()
+        self.received += len(data)
+        self._unpaid += len(data)
+        try:
+            self._waiting += self._lines.feed(data)
+        except FrameError as error:
+            self._out.append(self._error(None, INVALID_REQUEST, str(error)))
+            self._closing = True
+        self.resume()
+
+    @property
+    def _blocked(self) -> bool:
+        """Whether nothing may be answered now."""
+        return self._slowed or self.stuck_since is not None or self.manager.held
+
+    def resume(self) -> None:
+        """Answer what waits, but not for long in one go: others wait too."""
+        end = self.manager.clock.monotonic() + _TURN_SECONDS
+        if not self._blocked:
+            self._free.set()
+        while self._waiting and not (self._blocked or self._closing) and len(self._asked) < self._allowed:
+            self._line(self._waiting.popleft())
+            if self._owed > _MOST_OWED:
+                self._pay()
+            if self._waiting and self.manager.clock.monotonic() > end:
+                asyncio.get_running_loop().call_soon(self.resume)
+                break
+        self.flush()
+        self._read(not self._waiting and not self._slowed and self.stuck_since is None)
+
+    def _pay(self) -> None:
+        """Charge what refused requests cost; those that are answered are charged with their answers."""
+        try:
+            self.charge(0)
+        except RpcError as error:
+            self._out.append(self._refusal(None, error))
+
+    def pause_writing(self) -> None:
+        self.stuck_since = self.manager.clock.monotonic()
+        self._read(False)
+
+    def resume_writing(self) -> None:
+        self.stuck_since = None
+        self.resume()
+
+    def _read(self, wanted: bool) -> None:
+        """Read from the other side, or let it wait."""
+        if self._transport and wanted != self._reading and not self._closing:
+            self._reading = wanted
+            if wanted:
+                self._transport.resume_reading()
+            else:
+                self._transport.pause_reading()
+
+    @property
+    def cost(self) -> float:
+        """What it has to bear now, of its own and of its group's."""
+        return self.manager.costs.total(self.account) if self.account else 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """What the operator sees of it."""
+        return {
+            "id": self.number,
+            "client": self.client_name,
+            "protocol": ".".join(map(str, self.version)),
+            "group": self.group,
+            "cost": round(self.cost, 1),
+            "requests": self.requests,
+            "subscriptions": len(self.subscriptions),
+            "received": self.received,
+            "sent": self.sent,
+            "seconds": round(self.manager.clock.monotonic() - self.started),
+        }
+
+    def charge(self, cost: float) -> None:
+        """Charge its account: above the soft limit it is answered slowly, at the hard one not at all any more.
+
+        Raises RpcError when it has to go.
+        """
+        if self.account is None or not self.env.limits_cost:
+            return
+        cost += self._owed + self._unpaid / self.env.bandwidth_unit_cost
+        self._owed, self._unpaid = 0.0, 0
+        burden = self.manager.costs.charge(self.account, cost)
+        if burden >= 1:
+            self._closing = True
+            raise RpcError(EXCESSIVE, "excessive resource usage")
+        self._allowed = max(1, math.ceil(self.env.initial_concurrent * (1 - burden)))
+        if burden and not self._slowed:
+            self._slowed = True
+            self.spawn(self._rest(burden * self.env.request_sleep_ms / 1000))
+
+    async def _rest(self, seconds: float) -> None:
+        await self.manager.clock.sleep(seconds)
+        self._slowed = False
+        self.resume()
+
+    def give_up_late(self) -> None:
+        """Give up requests that have waited too long for their answer."""
+        latest = self.manager.clock.monotonic() - self.env.request_timeout
+        for task, since in self._asked.items():
+            if since < latest:
+                task.cancel(_LATE)
+
+    def close_after_reply(self) -> None:
+        """End the connection once what was said is sent."""
+        self._closing = True
+
+    def abort(self) -> None:
+        """End the connection now."""
+        if self._transport:
+            self._transport.abort()
+
+    def flush(self) -> None:
+        """Send everything that was said, in one go."""
+        if self._transport is None:
+            return
+        if self._out:
+            data = b"".join(self._out)
+            self._out.clear()
+            self.sent += len(data)
+            self._transport.write(data)
+            if self._transport.get_write_buffer_size() > _UNREAD * self.env.max_send:
+                log.info("ended one who does not read", session=self.number)
+                self.abort()
+                return
+        if self._closing:
+            self._transport.close()
+
+    # -- requests
+
+    def _line(self, line: bytes) -> None:
+        if self._modern is None:
+            self._modern = b'"jsonrpc"' in line
+        try:
+            requests, batch = decode_requests(line)
+        except FrameError as error:
+            cause = error.__cause__
+            broken = cause is not None and not isinstance(cause, msgspec.ValidationError)
+            self._out.append(self._error(None, PARSE_ERROR if broken else INVALID_REQUEST, str(error)))
+            return
+        if batch:
+            self._ask(self._batch(requests))
+            return
+        reply = self._answer(requests[0])
+        if isinstance(reply, bytes):
+            self._out.append(reply)
+        elif reply is not None:
+            self._ask(self._later(reply))
+
+    def _answer(self, request: Request) -> bytes | Awaitable[bytes] | None:
+        """The reply line, or what will give it; None for a notification."""
+        silent = request.id is msgspec.UNSET
+        try:
+            method = METHODS.get(request.method)
+            if not self.version and request.method != "server.version":
+                self._closing = True
+                raise RpcError(BAD_REQUEST, "use server.version to identify client")
+            if method is None or not method.since <= (self.version or (1, 6)) < method.until:
+                raise RpcError(UNKNOWN_METHOD, f"unknown method {request.method!r}")
+            if silent:
+                return None
+            self._count(method)
+            values = arguments(method, request.params, self.version)
+            result = _HANDLERS[method.name](self, *values)
+            if inspect.isawaitable(result):
+                return self._awaited(request.id, method, result)
+            return self._reply(request.id, result)
+        except TwinlockError as error:
+            return None if silent else self._refusal(request.id, error)
+        except Exception:
+            log.exception("request failed", method=request.method)
+            return self._error(request.id, INTERNAL_ERROR, "internal server error")
+
+    def _count(self, method: Method) -> None:
+        self.requests += 1
+        self.manager.requests += 1
+        self.manager.requests_by_method[method.name] += 1
+        if self.logged:
+            log.info("request", session=self.number, method=method.name)
+        self._owed += method.cost
+
+    def _reply(self, request_id: Any, result: Any) -> bytes:
+        shape = _RESULT if self._modern else _RESULT_1
+        # What is JSON already may be large, and is not copied more often than it has to be.
+        body = memoryview(result) if isinstance(result, msgspec.Raw) else _encode(result)
+        line = shape % (body, _encode(request_id))
+        self.charge(len(line) / self.env.bandwidth_unit_cost)
+        if len(line) > self.env.max_send:
+            return self._error(request_id, INVALID_REQUEST, f"response too large (over {self.env.max_send:,d} bytes)")
+        return line
+
+    async def _awaited(self, request_id: Any, method: Method, result: Awaitable[Any]) -> bytes:
+        try:
+            return self._reply(request_id, await result)
+        except asyncio.CancelledError as error:
+            if error.args != (_LATE,):
+                raise
+            return self._error(request_id, TIMED_OUT, "server busy - request timed out")
+        except TwinlockError as error:
+            return self._refusal(request_id, error)
+        except Exception:
+            log.exception("request failed", method=method.name)
+            return self._error(request_id, INTERNAL_ERROR, "internal server error")
+
+    def _refusal(self, request_id: Any, error: TwinlockError) -> bytes:
+        if isinstance(error, RpcError):
+            return self._error(request_id, error.number, str(error))
+        if isinstance(error, DaemonError | DaemonGoneError):
+            return self._error(request_id, DAEMON_ERROR, f"daemon error: {error}")
+        return self._error(request_id, INTERNAL_ERROR, str(error))
+
+    def _error(self, request_id: Any, number: int, message: str) -> bytes:
+        self._owed += _ERROR_COST
+        body = _encode({"code": number, "message": message})
+        return (_ERROR if self._modern is not False else _ERROR_1) % (body, _encode(request_id))
+
+    async def _later(self, reply: Awaitable[bytes]) -> None:
+        self._out.append(await reply)
+        self.flush()
+
+    async def _batch(self, requests: list[Request]) -> None:
+        """Answer a batch in turns, like single requests. All its answers together may be as large as one."""
+        replies: list[bytes] = []
+        size = 0
+        end = self.manager.clock.monotonic() + _TURN_SECONDS
+        for request in requests:
+            while self._blocked:
+                self._free.clear()
+                await self._free.wait()
+            if self._closing:
+                break
+            if size > self.env.max_send:
+                reply: Any = self._error(request.id, INVALID_REQUEST, "response too large (the batch's answers)")
+            else:
+                reply = self._answer(request)
+            if reply is not None:
+                replies.append((reply if isinstance(reply, bytes) else await reply).rstrip(b"\n"))
+                size += len(replies[-1])
+            if self.manager.clock.monotonic() > end:
+                await asyncio.sleep(0)
+                end = self.manager.clock.monotonic() + _TURN_SECONDS
+        if replies:
+            self._out.append(b"[" + b",".join(replies) + b"]\n")
+        self.flush()
+
+    def _ask(self, work: Any) -> None:
+        """Let an answer come later; while as many as allowed do, no further request is looked at."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._asked[task] = self.manager.clock.monotonic()
+        task.add_done_callback(self._answered)
+
+    def _answered(self, task: asyncio.Task[None]) -> None:
+        del self._asked[task]
+        if not task.cancelled() and (error := task.exception()):
+            log.error("request failed", error=repr(error))
+        if self._transport:
+            self.resume()
+
+    def spawn(self, work: Any) -> None:
+        """Do something as long as the session lasts."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- news
+
+    def tell_line(self, line: bytes) -> None:
+        """Say a notification; `flush` sends it."""
+        if self._transport and not self._closing:
+            self._out.append(line)

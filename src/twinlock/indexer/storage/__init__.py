@@ -1,0 +1,1 @@
+"""Storage: the index of the confirmed chain, behind one seam (`seam.Storage`)."""

@@ -1,0 +1,79 @@
+"""The log of the newest blocks: one checksummed record a block, appended when it comes, cut when it is undone.
+
+Records are not synced one by one: what a power cut takes from the end, the node gives again.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+
+from twinlock.indexer.storage.disk import Disk
+
+_HEAD = struct.Struct("<4sII")
+_MAGIC = b"TWB1"
+
+
+class BlockLog:
+    """Packed pieces of one block each, in one file."""
+
+    def __init__(self, disk: Disk, name: str) -> None:
+        self._disk = disk
+        self.name = name
+        self._spans: list[tuple[int, int]] = []
+        self._file = disk.append(name, self._measure())
+
+    def _measure(self) -> int:
+        """Find the whole records; where they end, the file ends."""
+        at = 0
+        try:
+            data = self._disk.view(self.name)
+        except FileNotFoundError:
+            return 0
+        while at + _HEAD.size <= len(data):
+            magic, size, check = _HEAD.unpack_from(data, at)
+            body = data[at + _HEAD.size : at + _HEAD.size + size]
+            if magic != _MAGIC or len(body) < size or zlib.crc32(body) != check:
+                break
+            self._spans.append((at + _HEAD.size, size))
+            at += _HEAD.size + size
+        return at
+
+    def __len__(self) -> int:
+        return len(self._spans)
+
+    def append(self, body: bytes) -> None:
+        """Add a record."""
+        at = self._file.size
+        try:
+            self._file.write(_HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body)
+        except OSError:  # the disk is full, as a rule
+            self._reopen(at)
+            raise
+        self._spans.append((at + _HEAD.size, len(body)))
+
+    def records(self, start: int, end: int) -> Iterator[bytes]:
+        """The bodies of records `start` to `end` (excluded)."""
+        data = self._disk.view(self.name)
+        for at, size in self._spans[start:end]:
+            yield bytes(data[at : at + size])
+
+    def cut(self, count: int) -> None:
+        """Keep the first `count` records."""
+        if count < len(self._spans):
+            at = self._spans[count][0] - _HEAD.size
+            del self._spans[count:]
+            self._reopen(at)
+
+    def _reopen(self, size: int) -> None:
+        self._file.close()
+        self._file = self._disk.append(self.name, size)
+
+    def sync(self) -> None:
+        """Return when all records survive a power cut."""
+        self._file.sync()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,84 @@
+"""The manifest: which files make up the index. Replaced in one step, so the index is always the old one or the new."""
+
+from __future__ import annotations
+
+import zlib
+
+import msgspec
+
+from twinlock.errors import Fault, TwinlockError
+from twinlock.indexer.storage.disk import Disk
+
+FORMAT = 1
+_NAME, _NEW = "manifest", "manifest.new"
+
+
+class StorageError(TwinlockError):
+    """The stored index cannot be used as it is."""
+
+    code = "indexer.storage"
+    fault: Fault = "machine"
+
+
+class DamagedError(StorageError):
+    """Files of the index are not what they were when they were written. The node can give everything again."""
+
+    code = "indexer.storage.damaged"
+
+
+class TooDeepError(StorageError):
+    """The chain was reorganised deeper than what can be undone."""
+
+    code = "indexer.storage.too_deep"
+    fault: Fault = "chain"
+
+
+class Run(msgspec.Struct, frozen=True):
+    """An immutable piece on disk: its folder, what it covers, and size and CRC-32 of each of its files."""
+
+    name: str
+    first_height: int
+    blocks: int
+    first_tx: int
+    txs: int
+    files: dict[str, tuple[int, int]]
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """The index: its runs, oldest first, and the log of the blocks after them."""
+
+    chain: str
+    serial: int = 0
+    runs: tuple[Run, ...] = ()
+    log: str = ""
+    format: int = FORMAT
+
+
+def read_manifest(disk: Disk) -> Manifest | None:
+    """The manifest; None when there is no index yet. Raises StorageError."""
+    try:
+        check, _, body = bytes(disk.view(_NAME)).partition(b"\n")
+    except FileNotFoundError:
+        return None
+    if check != b"%08x" % zlib.crc32(body):
+        raise DamagedError("the manifest is damaged", fix="the index has to be built anew")
+    try:
+        manifest = msgspec.json.decode(body, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise DamagedError(f"the manifest cannot be read: {error}") from error
+    if manifest.format != FORMAT:
+        raise StorageError(
+            f"the index has format {manifest.format}, this program reads {FORMAT}",
+            fix="remove the data directory; the index is built anew",
+        )
+    return manifest
+
+
+def write_manifest(disk: Disk, manifest: Manifest) -> None:
+    """Make the manifest the valid one. Everything that it names must be synced."""
+    body = msgspec.json.encode(manifest)
+    file = disk.append(_NEW, 0)
+    file.write(b"%08x\n" % zlib.crc32(body) + body)
+    file.sync()
+    file.close()
+    disk.replace(_NEW, _NAME)

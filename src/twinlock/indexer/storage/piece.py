@@ -1,0 +1,122 @@
+"""Piece: a segment of the index with what the kernel does not need: headers, and where transactions lie in blocks."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twinlock.indexer.storage.seam import Spot
+from twinlock.kernels import index as kernel
+from twinlock.kernels.index import BLOCK, Buffer, Sections
+from twinlock.kernels.scan import Scan
+
+SECTIONS = ("heads", "blocks", "offsets", "txids", "lookup", "scripts", "history", "coins", "outpoints", "spends")
+"""The parts of a piece, in the order in which they are stored."""
+
+NO_FILE = 0xFFFFFFFF
+"""A block whose place in the node's block files is not known."""
+
+_HEAD = struct.Struct("<IIQ10I")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Blocks `first_height` to `last_height`, whose first transaction has the number `first_tx`."""
+
+    first_height: int
+    first_tx: int
+    parts: tuple[Buffer, ...]
+    segment: kernel.Segment
+
+    @classmethod
+    def of(cls, first_height: int, first_tx: int, parts: Sequence[Buffer]) -> Piece:
+        """A piece of its stored parts. Raises ValueError when they cannot be that."""
+        return cls(first_height, first_tx, tuple(parts), kernel.Segment(first_height, first_tx, parts[1], *parts[3:]))
+
+    @property
+    def size(self) -> int:
+        """Blocks in it."""
+        return len(self.parts[1]) // BLOCK.size
+
+    @property
+    def txs(self) -> int:
+        """Transactions in it."""
+        return len(self.parts[3]) // 32
+
+    @property
+    def last_height(self) -> int:
+        return self.first_height + self.size - 1
+
+    def _block(self, height: int) -> tuple[int, int, int]:
+        """(number of the first transaction in the piece, offset of the header, row in the piece)."""
+        row = height - self.first_height
+        start, head_at, *_ = BLOCK.unpack_from(self.parts[1], row * BLOCK.size)
+        return start - self.first_tx, head_at, row
+
+    def header(self, height: int) -> bytes:
+        """A block's header, with its proof of work where that is part of it."""
+        return self.headers(height, height + 1)
+
+    def headers(self, start: int, end: int) -> bytes:
+        """The headers of heights `start` to `end` (excluded), joined."""
+        last = self._block(end)[1] if end <= self.last_height else len(self.parts[0])
+        return bytes(self.parts[0][self._block(start)[1] : last])
+
+    def spot(self, height: int) -> Spot | None:
+        """Where the node keeps the block, if known."""
+        _, _, file, position, size, _ = BLOCK.unpack_from(self.parts[1], (height - self.first_height) * BLOCK.size)
+        return None if file == NO_FILE else Spot(file, position, size)
+
+    def tx_hashes(self, height: int) -> bytes:
+        """The block's transaction hashes, 32 bytes each."""
+        start, _, _ = self._block(height)
+        end = self._block(height + 1)[0] if height < self.last_height else self.txs
+        return bytes(self.parts[3][32 * start : 32 * end])
+
+    def tx_span(self, height: int, position: int) -> tuple[int, int]:
+        """(offset, size) of a transaction in its raw block. Each block has one offset more than transactions."""
+        start, _, row = self._block(height)
+        begin, end = struct.unpack_from("<2I", self.parts[2], 4 * (start + row + position))
+        return begin, end - begin
+
+    def pack(self) -> bytes:
+        """The piece as one run of bytes; `unpack` is its inverse."""
+        head = _HEAD.pack(self.first_height, 0, self.first_tx, *(len(part) for part in self.parts))
+        return b"".join([head, *self.parts])
+
+    @classmethod
+    def unpack(cls, data: Buffer) -> Piece:
+        """Raises ValueError (or struct.error) when the bytes are not a piece."""
+        first_height, _, first_tx, *sizes = _HEAD.unpack_from(data)
+        if _HEAD.size + sum(sizes) != len(data):
+            raise ValueError("the parts do not add up")
+        parts, at = [], _HEAD.size
+        for size in sizes:
+            parts.append(data[at : at + size])
+            at += size
+        return cls.of(first_height, first_tx, parts)
+
+
+def block_piece(
+    segments: tuple[kernel.Segment, ...], height: int, first_tx: int, scan: Scan, spot: Spot | None
+) -> Piece:
+    """The piece of one block on top of segments. Raises KeyError when it spends what they do not hold."""
+    outputs = scan.outputs if height else b""  # the first block's coins cannot be spent, and no server shows them
+    sections: Sections = kernel.connect(segments, scan.txids, outputs, scan.inputs)
+    row = BLOCK.pack(first_tx, 0, *(spot or (NO_FILE, 0, 0)), 0)
+    return Piece.of(height, first_tx, (scan.header, row, scan.offsets, scan.txids, *sections))
+
+
+def merge_pieces(pieces: Sequence[Piece]) -> Piece:
+    """Adjacent pieces as one."""
+    heads, rows = [], []
+    shift = 0
+    for piece in pieces:
+        heads.append(bytes(piece.parts[0]))
+        rows += [BLOCK.pack(row[0], row[1] + shift, *row[2:]) for row in BLOCK.iter_unpack(piece.parts[1])]
+        shift += len(piece.parts[0])
+    offsets, txids = (b"".join(bytes(piece.parts[n]) for piece in pieces) for n in (2, 3))
+    sections = kernel.merge(tuple(piece.segment for piece in pieces), txids)
+    parts = (b"".join(heads), b"".join(rows), offsets, txids, *sections)
+    return Piece.of(pieces[0].first_height, pieces[0].first_tx, parts)

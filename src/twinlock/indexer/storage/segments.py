@@ -1,0 +1,398 @@
+"""The real storage: immutable runs on disk, and the newest blocks in a log and in memory.
+
+The index is a row of pieces, oldest first; newer ones take away from older ones. The last `reorg_limit` blocks at least
+are never in a run: undoing a block drops the last piece. Chores merge the pieces of single blocks by eights, so that a
+question has few pieces to look into; where an undone block is inside a merged piece, the log has the single ones.
+"""
+
+from __future__ import annotations
+
+import struct
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import NamedTuple
+
+from twinlock.indexer.storage.bulk import BulkBuild, unfinished_files
+from twinlock.indexer.storage.disk import Disk
+from twinlock.indexer.storage.log import BlockLog
+from twinlock.indexer.storage.manifest import (
+    DamagedError,
+    Manifest,
+    Run,
+    StorageError,
+    TooDeepError,
+    read_manifest,
+    write_manifest,
+)
+from twinlock.indexer.storage.piece import Piece, block_piece, merge_pieces
+from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, write_run
+from twinlock.indexer.storage.seam import Output, Place, Spot, Unspent
+from twinlock.kernels import index as kernel
+from twinlock.kernels.scan import HASHX, INPUT, Scan, sha256d
+from twinlock.seams import Entropy
+
+_OURS = ("manifest", "log-", "run-", "bulk", "fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
+"""How the names of an index's files and folders begin."""
+
+_FAN = 8
+"""Pieces of one size that are merged into one."""
+
+
+class Chore(NamedTuple):
+    """Work on what does not change, and what then takes its result in."""
+
+    work: Callable[[], Piece | Run]
+    settle: Callable[[Piece | Run], None]
+
+
+class Snapshot(NamedTuple):
+    """Implements `Answers` for the segments of a moment."""
+
+    segments: tuple[kernel.Segment, ...]
+
+    def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
+        return kernel.status(self.segments, hashx, tail, progress)
+
+    def history_json(self, hashx: bytes) -> bytes:
+        return kernel.history_json(self.segments, hashx)
+
+    def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
+        return kernel.unspent_json(self.segments, hashx, excluded)
+
+
+class SegmentStorage:
+    """Implements `Storage`. `chain` names the chain (its first block's hash), lest another one's index be opened."""
+
+    def __init__(self, disk: Disk, chain: str, reorg_limit: int) -> None:
+        self._disk = disk
+        self._reorg_limit = reorg_limit
+        self._manifest = read_manifest(disk) or Manifest(chain, log="log-0")
+        if self._manifest.chain != chain:
+            raise StorageError(
+                f"the data directory holds the index of another chain, {self._manifest.chain}",
+                fix="give each chain a data directory of its own",
+            )
+        self._pieces = [open_run(disk, run) for run in self._manifest.runs]
+        unfinished = set() if self._pieces else unfinished_files(disk)
+        self._sweep(unfinished)
+        self._log = BlockLog(disk, self._manifest.log)
+        self._firsts: list[int] = []
+        self.segments: tuple[kernel.Segment, ...] = ()
+        self._renew()
+        self._replay()
+
+    def _sweep(self, unfinished: set[str]) -> None:
+        """Remove what a broken-off change left; files that are not ours stay."""
+        for name in stray_files(self._disk, self._manifest.runs, self._manifest.log, unfinished):
+            if name.startswith(_OURS):
+                self._disk.remove(name)
+
+    def _replay(self) -> None:
+        """Take in what the log holds, as far as it fits together."""
+        good = 0
+        for body in self._log.records(0, len(self._log)):
+            try:
+                piece = Piece.unpack(body)
+            except (ValueError, struct.error):
+                break
+            if piece.first_height != self.height + 1 or piece.first_tx != self.tx_count or not self._links(piece):
+                break
+            self._push(piece)
+            good += 1
+        self._log.cut(good)
+        self.tidy()
+
+    def _links(self, piece: Piece) -> bool:
+        parent = self.block_hash(self.height) if self.height >= 0 else bytes(32)
+        return piece.header(piece.first_height)[4:36] == parent
+
+    def _renew(self) -> None:
+        self._firsts = [piece.first_height for piece in self._pieces]
+        self.segments = tuple(piece.segment for piece in self._pieces)
+
+    def _push(self, piece: Piece) -> None:
+        self._pieces.append(piece)
+        self._renew()
+
+    @property
+    def _run_count(self) -> int:
+        return len(self._manifest.runs)
+
+    @property
+    def _logged_from(self) -> int:
+        """Height of the log's first block."""
+        return self.height + 1 - len(self._log)
+
+    # -- the chain
+
+    @property
+    def chain(self) -> str:
+        """Display hex of the first block's hash."""
+        return self._manifest.chain
+
+    @property
+    def height(self) -> int:
+        return self._pieces[-1].last_height if self._pieces else -1
+
+    @property
+    def tx_count(self) -> int:
+        """Transactions in the chain."""
+        return self._pieces[-1].first_tx + self._pieces[-1].txs if self._pieces else 0
+
+    def _piece(self, height: int) -> Piece:
+        return self._pieces[bisect_right(self._firsts, height) - 1]
+
+    def block_hash(self, height: int) -> bytes:
+        return sha256d(self.header(height)[:80])
+
+    def header(self, height: int) -> bytes:
+        return self._piece(height).header(height)
+
+    def headers(self, start: int, end: int) -> bytes:
+        parts = []
+        while start < end:
+            piece = self._piece(start)
+            until = min(end, piece.last_height + 1)
+            parts.append(piece.headers(start, until))
+            start = until
+        return b"".join(parts)
+
+    def spot(self, height: int) -> Spot | None:
+        return self._piece(height).spot(height)
+
+    def tx_hashes(self, height: int) -> bytes:
+        return self._piece(height).tx_hashes(height)
+
+    def tx_span(self, height: int, position: int) -> tuple[int, int]:
+        return self._piece(height).tx_span(height, position)
+
+    def find(self, tx_hash: bytes) -> Place | None:
+        found = kernel.find(self.segments, tx_hash)
+        return Place(*found) if found else None
+
+    # -- scripts
+
+    def history(self, hashx: bytes) -> list[tuple[bytes, int]]:
+        return list(kernel.HISTORY_ROW.iter_unpack(kernel.history(self.segments, hashx)))
+
+    def unspent(self, hashx: bytes) -> list[Unspent]:
+        return [Unspent(*row) for row in kernel.UNSPENT_ROW.iter_unpack(kernel.unspent(self.segments, hashx, b""))]
+
+    def balance(self, hashx: bytes) -> int:
+        return kernel.balance(self.segments, hashx)
+
+    def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
+        return kernel.status(self.segments, hashx, tail, progress)
+
+    def history_size(self, hashx: bytes) -> int:
+        return kernel.history_size(self.segments, hashx)
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(self.segments)
+
+    def history_json(self, hashx: bytes) -> bytes:
+        return kernel.history_json(self.segments, hashx)
+
+    def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
+        return kernel.unspent_json(self.segments, hashx, excluded)
+
+    def output(self, tx_hash: bytes, vout: int) -> Output | None:
+        found = kernel.output(self.segments, tx_hash, vout)
+        return Output(*found) if found else None
+
+    # -- changes
+
+    def append(self, block_hash: bytes, scan: Scan, spot: Spot | None = None) -> TouchedPiece:  # noqa: ARG002
+        piece = block_piece(self.segments, self.height + 1, self.tx_count, scan, spot)
+        if not self._log and not self._manifest.runs:
+            write_manifest(self._disk, self._manifest)
+        self._log.append(piece.pack())
+        self._push(piece)
+        return TouchedPiece(piece, scan.inputs)
+
+    def undo(self) -> TouchedPiece:
+        if not len(self._log):
+            raise TooDeepError(f"the chain was reorganised deeper than {self._reorg_limit} blocks")
+        piece = self._split_last()
+        self._pieces.pop()
+        self._renew()
+        self._log.cut(len(self._log) - 1)
+        return TouchedPiece(piece, b"")
+
+    def _split_last(self) -> Piece:
+        """Make the tip block a piece of its own."""
+        last = self._pieces[-1]
+        if last.size > 1:
+            start = last.first_height - self._logged_from
+            singles = [Piece.unpack(body) for body in self._log.records(start, start + last.size)]
+            self._pieces[-1:] = singles
+        return self._pieces[-1]
+
+    # -- chores: what keeps questions quick and the log short
+
+    def tidy(self) -> None:
+        """Do all chores now."""
+        while chore := self.chore():
+            chore.settle(chore.work())
+
+    def chore(self) -> Chore | None:
+        """The next thing to do, if any. Its `work` may run in a thread while blocks come and go; one at a time."""
+        if len(self._log) >= 2 * self._reorg_limit:
+            return self._folding(len(self._log) - self._reorg_limit)
+        runs = self._manifest.runs
+        small = [n for n, run in enumerate(runs) if run.blocks < _FAN * self._reorg_limit]
+        if len(small) >= _FAN:
+            return self._compacting(small[0])
+        size = 1
+        while size <= self._reorg_limit:
+            same = [n for n in range(len(runs), len(self._pieces)) if self._pieces[n].size == size]
+            if len(same) >= 2 * _FAN:
+                return self._merging(same[0])
+            size *= _FAN
+        return None
+
+    def _merging(self, first: int) -> Chore:
+        """Make one piece of several that are in memory."""
+        group = self._pieces[first : first + _FAN]
+
+        def settle(merged: Piece | Run) -> None:
+            assert isinstance(merged, Piece)
+            if self._pieces[first : first + _FAN] == group:  # else blocks were undone meanwhile
+                self._pieces[first : first + _FAN] = [merged]
+                self._renew()
+
+        return Chore(lambda: merge_pieces(group), settle)
+
+    def _folding(self, count: int) -> Chore:
+        """Move the oldest blocks of the log into a run."""
+        serial = self._manifest.serial + 1
+        bodies = list(self._log.records(0, count))
+
+        def work() -> Run:
+            return write_run(self._disk, f"run-{serial}", merge_pieces([Piece.unpack(body) for body in bodies]))
+
+        def settle(run: Piece | Run) -> None:
+            assert isinstance(run, Run)
+            if list(self._log.records(0, count)) == bodies:  # else blocks were undone meanwhile, very deep
+                self._fold(run, count)
+
+        return Chore(work, settle)
+
+    def _fold(self, run: Run, count: int) -> None:
+        serial = self._manifest.serial + 1
+        old, new = self._log, BlockLog(self._disk, f"log-{serial}")
+        new.cut(0)  # an attempt that failed may have left some
+        rest = list(old.records(count, len(old)))
+        for body in rest:
+            new.append(body)
+        new.sync()
+        manifest = Manifest(self._manifest.chain, serial, (*self._manifest.runs, run), new.name)
+        write_manifest(self._disk, manifest)
+        whole = [piece for piece in self._pieces if piece.first_height > run.first_height + count - 1]
+        known = self._run_count
+        self._manifest, self._log = manifest, new
+        head = [*self._pieces[:known], open_run(self._disk, run)]
+        # A merged piece that reaches over the cut is replaced by the single blocks of it that stay.
+        missing = (whole[0].first_height if whole else self.height + 1) - run.first_height - count
+        self._pieces = [*head, *(Piece.unpack(body) for body in rest[:missing]), *whole]
+        self._renew()
+        old.close()
+        self._disk.remove(old.name)
+
+    def _compacting(self, first: int) -> Chore:
+        """Make one run of the newest ones."""
+        serial, runs = self._manifest.serial + 1, self._manifest.runs
+        group = self._pieces[first : len(runs)]
+
+        def settle(run: Piece | Run) -> None:
+            assert isinstance(run, Run)
+            manifest = Manifest(self._manifest.chain, serial, (*runs[:first], run), self._log.name)
+            write_manifest(self._disk, manifest)
+            self._manifest = manifest
+            self._pieces[first : len(runs)] = [open_run(self._disk, run)]
+            self._renew()
+            for gone in runs[first:]:
+                remove_run(self._disk, gone.name)
+
+        return Chore(lambda: write_run(self._disk, f"run-{serial}", merge_pieces(group)), settle)
+
+    def compact(self) -> None:
+        """Move all blocks but those that can be undone into one run. Takes memory like the index's size on disk."""
+        self.tidy()
+        if (count := len(self._log) - self._reorg_limit) > 0:
+            chore = self._folding(count)
+            chore.settle(chore.work())
+        if self._run_count > 1:
+            chore = self._compacting(0)
+            chore.settle(chore.work())
+
+    def names(self) -> Iterator[bytes]:
+        """hashX of every script in the index, those that several pieces hold several times."""
+        for piece in self._pieces:
+            rows = piece.parts[5]
+            for at in range(0, len(rows) - kernel.SCRIPT.size, kernel.SCRIPT.size):  # the last row only closes
+                yield bytes(rows[at : at + HASHX])
+
+    def bulk(self, entropy: Entropy, auxpow: bool = False, memory: int = 1 << 40) -> BulkBuild:
+        """Begin, or continue, the build of an index that is still empty; give it to `adopt` when it is complete."""
+        assert self.height < 0
+        return BulkBuild(self._disk, f"run-{self._manifest.serial + 1}", entropy, auxpow, memory)
+
+    def adopt(self, build: BulkBuild) -> None:
+        """Make a bulk build the index's beginning."""
+        run = build.finish()
+        manifest = Manifest(self._manifest.chain, self._manifest.serial + 1, (run,), self._log.name)
+        write_manifest(self._disk, manifest)
+        self._manifest = manifest
+        self._pieces = [open_run(self._disk, run)]
+        self._renew()
+        build.clean()
+
+    def reset(self) -> None:
+        """Forget everything: the index begins anew."""
+        serial = self._manifest.serial + 1
+        manifest = Manifest(self._manifest.chain, serial, (), f"log-{serial}")
+        log = BlockLog(self._disk, manifest.log)
+        write_manifest(self._disk, manifest)
+        self._log.close()
+        self._manifest, self._log, self._pieces = manifest, log, []
+        self._renew()
+        self._sweep(set())
+
+    def close(self) -> None:
+        """Sync and let go."""
+        self._log.sync()
+        self._log.close()
+
+
+def open_storage(disk: Disk, chain: str, reorg_limit: int) -> tuple[SegmentStorage, str]:
+    """(the storage, what was wrong with the stored index so that it begins anew; empty when nothing was)."""
+    try:
+        return SegmentStorage(disk, chain, reorg_limit), ""
+    except DamagedError as error:
+        for name in disk.names():
+            if name.startswith(_OURS):
+                disk.remove(name)
+        return SegmentStorage(disk, chain, reorg_limit), str(error)
+
+
+class TouchedPiece:
+    """Implements `Touched` for the piece of one block."""
+
+    def __init__(self, piece: Piece, inputs: bytes) -> None:
+        self._piece = piece
+        self._inputs = inputs
+
+    @cached_property
+    def scripts(self) -> set[bytes]:
+        return kernel.names(self._piece.parts[5])
+
+    @property
+    def tx_hashes(self) -> list[bytes]:
+        txids = bytes(self._piece.parts[3])
+        return [txids[at : at + 32] for at in range(0, len(txids), 32)]
+
+    @property
+    def spent(self) -> list[tuple[bytes, int]]:
+        return [(prev, vout) for prev, vout, _ in INPUT.iter_unpack(self._inputs)]

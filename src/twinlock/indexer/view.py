@@ -1,0 +1,178 @@
+"""View: one consistent picture of chain and mempool, and the answers that wallets derive from it.
+
+Every method runs without a pause between its reads, and chain and mempool change together between two of them,
+so each answer describes a single state. What is large is worked out in a thread, from a snapshot of the moment at which
+it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import msgspec
+
+from twinlock.indexer.block_files import BlockFiles
+from twinlock.indexer.caches import StatusCache, TreeCache
+from twinlock.indexer.mempool import Mempool
+from twinlock.indexer.merkle import HeaderTree
+from twinlock.indexer.methods import HISTORY_TOO_LARGE, RpcError
+from twinlock.indexer.storage.seam import Index, Place
+from twinlock.kernels.index import POINT, merkle_branch_json, merkle_tree
+
+_LARGE = 3000
+"""Entries of a history from which on a thread works on it: a third of a millisecond's work."""
+
+_T = TypeVar("_T")
+
+
+class View:
+    """What is known of each script."""
+
+    def __init__(self, index: Index, mempool: Mempool, files: BlockFiles) -> None:
+        self._files = files
+        self.index = index
+        self.mempool = mempool
+        self._statuses = StatusCache()
+        self._headers = HeaderTree()
+        self._trees = TreeCache()
+        self._undone = 0  # how often blocks were undone
+        self._worker = ThreadPoolExecutor(1, "large answers")  # one: two would keep the loop from its core
+
+    def touch(self, scripts: set[bytes]) -> None:
+        """Forget what was computed for these."""
+        self._statuses.touch(scripts)
+
+    def chain_undone(self, height: int, scripts: set[bytes]) -> None:
+        """The blocks above `height`, which touched these scripts, were replaced or dropped."""
+        self._undone += 1
+        self._headers.cut(height + 1)
+        self._trees.clear()
+        self._statuses.undo(scripts)
+
+    def started_anew(self) -> None:
+        """Nothing is known any more."""
+        self.chain_undone(-1, set())
+        self._statuses.clear()
+
+    def header_branch(self, height: int, cp_height: int) -> tuple[list[bytes], bytes]:
+        """The proof of a header under the tree over heights 0 to cp_height."""
+        for missing in range(len(self._headers), cp_height + 1):
+            self._headers.append(self.index.block_hash(missing))
+        return self._headers.branch_and_root(height, cp_height + 1)
+
+    def merkle_branch(self, height: int, position: int) -> msgspec.Raw:
+        """The branch of a block's transaction, as JSON."""
+        leaves = self.index.tx_hashes(height)
+        tree = self._trees.get(height)
+        if tree is None:
+            tree = merkle_tree(leaves)
+            self._trees.put(height, tree)
+        return msgspec.Raw(merkle_branch_json(tree, len(leaves) // 32, position))
+
+    def raw_transaction(self, place: Place) -> bytes | None:
+        """A confirmed transaction from the node's block files; None when it is not to be had there."""
+        spot = self.index.spot(place.height)
+        return self._files.read(spot, *self.index.tx_span(*place)) if spot else None
+
+    def status_known(self, script: bytes) -> bool:
+        """Whether the status need not be worked out."""
+        return script in self._statuses
+
+    def status(self, script: bytes) -> str | None:
+        """The status hash; None when nothing touches the script."""
+        if script in self._statuses:
+            return self._statuses.get(script)
+        tail = b""
+        if self.mempool.touches(script):
+            tail = "".join(f"{txid}:{height}:" for txid, height, _ in self.mempool.history(script)).encode()
+        status, progress = self.index.status(script, tail, self._statuses.progress(script))
+        self._statuses.put(script, status)
+        self._statuses.put_progress(script, progress)
+        return status
+
+    def large(self, script: bytes) -> bool:
+        """Whether the script's history is so long that others would notice waiting for it."""
+        return self.index.history_size(script) > _LARGE
+
+    async def prepare_status(self, script: bytes) -> None:
+        """Do most of the work for a large script's status in a thread; `status` is quick then."""
+        while not self._statuses.progress(script):
+            undone = self._undone
+            _, progress = await self._elsewhere(self.index.snapshot().status, script, b"")
+            if not progress:
+                return
+            if undone == self._undone:
+                self._statuses.put_progress(script, progress)
+
+    async def large_history(self, script: bytes) -> msgspec.Raw:
+        """`history`, as it is now, worked out in a thread."""
+        confirmed = self.index.snapshot().history_json
+        return await self._elsewhere(_json_list_of, confirmed, (script,), self.unconfirmed(script))
+
+    async def large_unspent(self, script: bytes) -> msgspec.Raw:
+        """`unspent`, as it is now, worked out in a thread."""
+        confirmed = self.index.snapshot().unspent_json
+        return await self._elsewhere(_json_list_of, confirmed, (script, self._spent(script)), self._new_coins(script))
+
+    def _elsewhere(self, work: Callable[..., _T], *args: Any) -> Awaitable[_T]:
+        return asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
+
+    def close(self) -> None:
+        """Let go of the thread."""
+        self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def history(self, script: bytes) -> msgspec.Raw:
+        """Confirmed entries in chain order, then the mempool's."""
+        return _json_list(self.index.history_json(script), self.unconfirmed(script))
+
+    def history_between(self, script: bytes, start: int, end: int, room: int) -> list[dict[str, Any]]:
+        """Entries of heights `start` to `end` (excluded; -1: all that follow, and the mempool). At most `room`."""
+        rows = [
+            {"height": height, "tx_hash": tx_hash[::-1].hex()}
+            for tx_hash, height in self.index.history(script)
+            if start <= height and (end < 0 or height < end)
+        ]
+        if len(rows) >= room:
+            raise RpcError(HISTORY_TOO_LARGE, "history too large")
+        return rows + (self.unconfirmed(script) if end < 0 else [])
+
+    def unconfirmed(self, script: bytes) -> list[dict[str, Any]]:
+        """The mempool's part of the history."""
+        rows = self.mempool.history(script)
+        return [{"height": height, "tx_hash": txid, "fee": fee} for txid, height, fee in rows]
+
+    def balance(self, script: bytes) -> dict[str, int]:
+        """Confirmed ignores the mempool; unconfirmed is the mempool's difference. Atoms."""
+        return {"confirmed": self.index.balance(script), "unconfirmed": self.mempool.delta(script)}
+
+    def unspent(self, script: bytes) -> msgspec.Raw:
+        """Confirmed outputs not spent in the mempool, in chain order, then the mempool's own."""
+        if not self.mempool.touches(script):
+            return msgspec.Raw(b"[%b]" % self.index.unspent_json(script, b""))
+        return _json_list(self.index.unspent_json(script, self._spent(script)), self._new_coins(script))
+
+    def _spent(self, script: bytes) -> bytes:
+        return b"".join(POINT.pack(*point) for point in self.mempool.spends(script))
+
+    def _new_coins(self, script: bytes) -> list[dict[str, Any]]:
+        return [
+            {"height": 0, "tx_hash": tx_hash[::-1].hex(), "tx_pos": vout, "value": value}
+            for tx_hash, vout, value in self.mempool.unspent(script)
+        ]
+
+
+def _json_list_of(
+    confirmed: Callable[..., bytes], args: tuple[bytes, ...], unconfirmed: list[dict[str, Any]]
+) -> msgspec.Raw:
+    return _json_list(confirmed(*args), unconfirmed)
+
+
+def _json_list(confirmed: bytes, unconfirmed: list[dict[str, Any]]) -> msgspec.Raw:
+    """Both parts as one JSON list."""
+    if not unconfirmed:
+        return msgspec.Raw(b"[%b]" % confirmed)
+    tail = msgspec.json.encode(unconfirmed)
+    return msgspec.Raw(b"[%b,%b" % (confirmed, tail[1:]) if confirmed else tail)

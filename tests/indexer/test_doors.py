@@ -1,0 +1,275 @@
+"""The other doors: TLS, WebSocket, the operator's commands, metrics; and what keeps guests in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import websockets
+from tests.indexer.test_session import SCRIPT, World, name, world
+from tests.indexer.wire import Wallet
+from websockets.exceptions import ConnectionClosedError
+
+from twinlock.chain.coins import coin
+from twinlock.indexer.certificate import Certificate, make_certificate
+from twinlock.indexer.env import Env, EnvError, Service
+from twinlock.indexer.listeners import _WebSocket
+from twinlock.indexer.local_rpc import LocalRPC
+from twinlock.indexer.methods import RpcError
+from twinlock.indexer.metrics import MetricsServer
+from twinlock.indexer.peer_network import RealNetwork
+from twinlock.indexer.peers import PeerError, PeerManager
+from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.simnet.ports import free_ports
+
+HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "server.version", "params": ["x", "1.4"]})
+TIP = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "blockchain.headers.subscribe", "params": []})
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    make_certificate(tmp_path / "cert", tmp_path / "key", SystemClock())
+    return Certificate(tmp_path / "cert", tmp_path / "key")
+
+
+@pytest.mark.anyio
+async def test_the_same_answers_through_tls(certificate: Certificate) -> None:
+    (port,) = free_ports(1)
+    async with world() as w:
+        await w.manager.listen([Service("ssl", "127.0.0.1", port)], certificate)
+        wallet = Wallet(*await asyncio.open_connection("127.0.0.1", port, ssl=trusting()))
+        await wallet.call("server.version", "x", "1.4")
+        assert (await wallet.call("blockchain.headers.get_tip"))["height"] == 11
+        wallet.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("protocol", ["ws", "wss"])
+async def test_the_same_answers_through_websockets(protocol: str, certificate: Certificate) -> None:
+    (port,) = free_ports(1)
+    async with world() as w:
+        await w.manager.listen([Service(protocol, "127.0.0.1", port)], certificate)
+        context = trusting() if protocol == "wss" else None
+        async with websockets.connect(f"{protocol}://127.0.0.1:{port}", ssl=context) as connection:
+            await connection.send(HELLO)
+            assert json.loads(await connection.recv())["result"][1] == "1.4"
+            await connection.send(TIP)
+            assert json.loads(await connection.recv())["result"]["height"] == 11
+            w.grow()
+            assert json.loads(await connection.recv())["params"][0]["height"] == 12
+
+
+def test_a_changed_certificate_is_loaded_and_an_unchanged_one_is_not(tmp_path: Path, certificate: Certificate) -> None:
+    assert not certificate.reload()
+    make_certificate(tmp_path / "cert", tmp_path / "key", SystemClock())
+    assert certificate.reload()
+
+
+def test_the_key_is_for_its_owner_only(tmp_path: Path, certificate: Certificate) -> None:
+    assert (tmp_path / "key").stat().st_mode & 0o077 == 0
+    assert certificate.context.minimum_version >= ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.anyio
+async def test_a_door_with_tls_needs_a_certificate() -> None:
+    async with world() as w:
+        with pytest.raises(EnvError, match="certificate"):
+            await w.manager.listen([Service("ssl", "127.0.0.1", 1)])
+
+
+class Desk:
+    """What LocalRPC and the metrics see of a controller."""
+
+    def __init__(self, w: World) -> None:
+        self.bans = w.manager.bans
+        env = Env(network="mainnet", data_dir=Path())
+        self.peers = PeerManager(
+            env, coin("btc", "mainnet"), w.storage, SystemClock(), SystemEntropy(), RealNetwork(), self.bans
+        )
+        self.sessions, self.storage, self.view, self.mempool = w.manager, w.storage, w.view, w.mempool
+        self.ready = False
+        self.stop = asyncio.Event()
+
+
+@pytest.mark.anyio
+async def test_the_operator_sees_and_ends_sessions() -> None:
+    async with world() as w:
+        rpc = LocalRPC(Desk(w))  # type: ignore[arg-type]
+        wallet = await Wallet.connect(w.port)
+        await wallet.call("blockchain.scripthash.subscribe", name(SCRIPT))
+        (row,) = await rpc.call("sessions", [])
+        assert (row["client"], row["protocol"], row["subscriptions"], row["requests"]) == ("test", "1.4", 1, 2)
+        (group,) = await rpc.call("groups", [])
+        assert group["name"] == "127.0.0.0/24"
+        (found,) = await rpc.call("query", [SCRIPT.hex()])
+        assert found["balance"] == w.view.balance(bytes.fromhex(name(SCRIPT))[:20:-1])
+        assert await rpc.call("disconnect", [row["id"]]) == [row["id"]]
+        assert await wallet.ended()
+        with pytest.raises(RpcError, match="no command"):
+            await rpc.call("dance", [])
+        with pytest.raises(RpcError):
+            await rpc.call("getinfo", [1])
+
+
+@pytest.mark.anyio
+async def test_the_operator_keeps_guests_and_peers_away() -> None:
+    async with world() as w:
+        rpc = LocalRPC(Desk(w))  # type: ignore[arg-type]
+        wallet = await Wallet.connect(w.port)
+        assert await rpc.call("add_peer", ["new.example", "v1.4", "s", "t50003"]) == "new.example will be looked at"
+        row = next(row for row in await rpc.call("peers", []) if row["host"] == "new.example")
+        assert (row["state"], row["doors"]) == ("never", ["ssl://new.example:50002", "tcp://new.example:50003"])
+        assert await rpc.call("ban", ["127.0.0.0/8", "new.example"]) == ["127.0.0.0/8", "new.example"]
+        assert await wallet.ended()
+        assert "new.example" not in [row["host"] for row in await rpc.call("peers", [])]
+        again = Wallet(*await asyncio.open_connection("127.0.0.1", w.port))
+        assert await again.ended()
+        assert await rpc.call("listbanned", []) == ["127.0.0.0/8", "new.example"]
+        with pytest.raises(PeerError):
+            await rpc.call("add_peer", ["new.example", "t"])
+        assert await rpc.call("unban", ["127.0.0.0/8", "8.8.8.8"]) == ["127.0.0.0/8"]
+        (await Wallet.connect(w.port)).close()
+
+
+@pytest.mark.anyio
+async def test_the_operators_door_opens_on_loopback_only() -> None:
+    async with world() as w:
+        with pytest.raises(EnvError, match="loopback"):
+            await LocalRPC(Desk(w)).start(Service("rpc", "0.0.0.0", 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_metrics_and_health() -> None:
+    (port,) = free_ports(1)
+    async with world() as w:
+        desk = Desk(w)
+        server = MetricsServer(desk)  # type: ignore[arg-type]
+        await server.start(Service("http", "127.0.0.1", port))
+        wallet = await Wallet.connect(w.port)
+        await wallet.call("server.ping")
+
+        def get(path: str) -> tuple[int, str]:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as reply:
+                    return reply.status, reply.read().decode()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, ""
+
+        status, text = await asyncio.to_thread(get, "/metrics")
+        assert status == 200
+        assert "twinlock_indexer_height 11.0" in text
+        assert 'twinlock_indexer_requests_total{method="server.ping"} 1.0' in text
+        assert (await asyncio.to_thread(get, "/healthz"))[0] == 200
+        assert (await asyncio.to_thread(get, "/readyz"))[0] == 503
+        desk.ready = True
+        assert (await asyncio.to_thread(get, "/readyz"))[0] == 200
+        assert (await asyncio.to_thread(get, "/nothing"))[0] == 404
+        server.close()
+        wallet.close()
+
+
+@pytest.mark.anyio
+async def test_sessions_beyond_the_limit_and_silent_ones_are_ended() -> None:
+    async with world(max_sessions=1) as w:
+        first = await Wallet.connect(w.port)
+        second = Wallet(*await asyncio.open_connection("127.0.0.1", w.port))
+        assert await second.ended()
+        w.manager.drop_idle()
+        assert await first.call("server.ping") is None
+        for session in w.manager.sessions:
+            session.last_heard -= 1000
+        w.manager.drop_idle()
+        assert await first.ended()
+
+
+@pytest.mark.anyio
+async def test_one_who_does_not_read_is_not_read_from_and_is_ended() -> None:
+    async with world() as w:
+        wallet = await Wallet.connect(w.port)
+        (session,) = w.manager.sessions
+        session.pause_writing()
+        asking = asyncio.create_task(wallet.call("server.ping"))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        session.resume_writing()
+        await asking
+        session.pause_writing()
+        assert session.stuck_since is not None
+        session.stuck_since -= 31
+        w.manager.drop_idle()
+        assert await wallet.ended()
+
+
+@pytest.mark.anyio
+async def test_a_heavy_wallet_does_not_keep_others_waiting() -> None:
+    async with world() as w:
+        heavy, light = await Wallet.connect(w.port), await Wallet.connect(w.port)
+        request = json.dumps({"id": 7, "method": "blockchain.scripthash.get_history", "params": [name(SCRIPT)]})
+        pending = asyncio.create_task(heavy.exchange((request + "\n").encode() * 9000))
+        await asyncio.sleep(0.02)
+        await asyncio.wait_for(light.call("server.ping"), 5)
+        (session,) = [s for s in w.manager.sessions if s.received > 100_000]
+        assert session.requests < 9001, "the light wallet was answered before the heavy one was through"
+        await pending
+        heavy.close()
+        light.close()
+
+
+class Stalled:
+    """A WebSocket whose other side asks and asks but never reads."""
+
+    remote_address = ("127.0.0.1", 1)
+
+    def __init__(self) -> None:
+        self.transport = self
+        self.taken = 0
+        self._ended = asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        yield HELLO
+        ask = {"jsonrpc": "2.0", "id": 3, "method": "blockchain.block.headers", "params": [0, 12]}
+        while not self._ended.is_set():
+            self.taken += 1
+            yield json.dumps(ask)
+
+    async def send(self, _: str) -> None:
+        await self._ended.wait()
+        raise ConnectionClosedError(None, None)
+
+    def abort(self) -> None:
+        self._ended.set()
+
+
+@pytest.mark.anyio
+async def test_a_websocket_that_does_not_read_is_not_filled_without_end() -> None:
+    async with world() as w:
+        connection = Stalled()
+        session = w.manager.session()
+        running = asyncio.create_task(_WebSocket(connection, session).run())  # type: ignore[arg-type]
+        for _ in range(5000):
+            if session.stuck_since is not None:
+                break
+            await asyncio.sleep(0)
+        assert session.stuck_since is not None
+        taken = connection.taken
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert connection.taken <= taken + 1, "it is not read from either"
+        session.stuck_since -= 31
+        w.manager.drop_idle()
+        await asyncio.wait_for(running, 5)
+        assert not w.manager.sessions

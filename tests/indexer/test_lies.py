@@ -1,0 +1,158 @@
+"""A node that lies, is on another chain or still loads: no wrong answer, a clear state, and no new sync afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.indexer.chain import ChainMaker, Payee
+from tests.indexer.fake_node import FakeNode, hash_of
+from tests.indexer.wire import Wallet
+
+from twinlock.indexer.controller import Controller
+from twinlock.indexer.env import Env, Service
+from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.simnet.ports import free_ports
+
+pytestmark = pytest.mark.anyio
+
+
+def damaged(raw: str) -> str:
+    """A block whose last transaction is another one."""
+    data = bytearray.fromhex(raw)
+    data[-1] ^= 1
+    return data.hex()
+
+
+def about(*methods: str, as_: Callable[[Any], Any]) -> Callable[[str, list[Any], Any], Any]:
+    """A lie about these methods' answers."""
+    return lambda method, _params, truth: as_(truth) if method in methods else truth
+
+
+PAYEE, OTHER = (Payee(b"\0\x14" + bytes([n]) * 20, b"", b"\0") for n in range(2))
+NAME = sha256(PAYEE.script).digest()[::-1].hex()
+
+
+LIES = {
+    "a block with another transaction": about("getblock", as_=damaged),
+    "another block": about("getblock", as_=lambda _: FakeNode(3, 0).blocks[2].hex()),
+    "half a block": about("getblock", as_=lambda raw: raw[: len(raw) // 4 * 2]),
+    "a block with a transaction twice": about("getblock", as_=lambda raw: raw[:160] + "03" + raw[162:] + raw[162:]),
+    "no block at all": about("getblock", as_=lambda _: "00"),
+    "no hex": about("getblock", as_=lambda _: "what?"),
+    "no text": about("getblock", as_=lambda _: 7),
+    "too low": about("getblockheader", as_=lambda row: {**row, "height": 1, "previousblockhash": ""}),
+    "no header": about("getblockheader", as_=lambda _: ["x"]),
+    "no tip": about("getbestblockhash", as_=lambda _: None),
+    "hashes that are none": about("getblockhash", "getbestblockhash", as_=lambda _: "zz"),
+    "no mempool": about("getrawmempool", as_=lambda _: 5),
+    "a mempool of nonsense": about("getrawmempool", as_=lambda _: ["ab", None]),
+    "another transaction": about("getrawtransaction", as_=lambda _: FakeNode(101, 1).maker.pay(OTHER)[1].hex()),
+    "no JSON": about("getrawmempool", "getblockheader", as_=lambda _: b"<html>"),
+}
+
+
+@asynccontextmanager
+async def running(node: FakeNode, folder: Path) -> AsyncIterator[tuple[Controller, int]]:
+    (port,) = free_ports(1)
+    env = Env(
+        coin="btc",
+        network="regtest",
+        daemon_url=node.url,
+        data_dir=folder,
+        services=(Service("tcp", "127.0.0.1", port),),
+        reorg_limit=10,
+        poll_ms=20,
+    )
+    controller = Controller(env, SystemClock(), SystemEntropy())
+    ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(controller.run(ready.set_result))
+    try:
+        await asyncio.wait_for(ready, 30)
+        yield controller, port
+        assert not task.done(), "nothing that a node says ends the program"
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():  # noqa: ASYNC110 - what is waited for is on the far side of a socket
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("lie", LIES, ids=str)
+async def test_lies_are_not_believed_and_the_truth_is_taken_up_again(lie: str, tmp_path: Path) -> None:
+    node = FakeNode()
+    await node.start()
+    async with running(node, tmp_path) as (controller, port):
+        wallet = await Wallet.connect(port, "1.6")
+        tip = await wallet.call("blockchain.headers.get_tip")
+        serial = controller.storage._manifest.serial
+        node.lie = LIES[lie]
+        paid, raw = node.maker.pay(PAYEE)
+        node.receive(raw)
+        unconfirmed = lie in ("another transaction", "a mempool of nonsense")
+        if not unconfirmed:
+            node.blocks.append(node.maker.close([(paid, raw)]))
+            node.mempool.clear()
+        await until(lambda: bool(controller.trouble))
+        assert await wallet.call("blockchain.headers.get_tip") == tip
+        assert await wallet.call("blockchain.scripthash.get_history", NAME) == []
+        node.lie = None
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.trouble)
+        height = 0 if unconfirmed else len(node.blocks) - 1
+        history = await wallet.call("blockchain.scripthash.get_history", NAME)
+        assert [(row["tx_hash"], row["height"]) for row in history] == [(paid[::-1].hex(), height)]
+        assert controller.storage._manifest.serial == serial, "no new sync"
+        wallet.close()
+    node.stop()
+
+
+async def test_lies_during_the_first_sync_are_not_believed_either(tmp_path: Path) -> None:
+    node = FakeNode()
+    lies = iter([LIES["a block with another transaction"], LIES["another block"], LIES["no hex"]])
+    asked = 0
+
+    def some(method: str, params: list[Any], truth: Any) -> Any:
+        nonlocal asked
+        asked += method == "getblock"
+        if method == "getblock" and asked in (30, 90, 160):
+            return next(lies)(method, params, truth)
+        return truth
+
+    node.lie = some
+    await node.start()
+    async with running(node, tmp_path) as (controller, _):
+        assert next(lies, None) is None, "all were told"
+        assert controller.processor.tip == hash_of(node.blocks[-1])
+        assert len(controller.storage._manifest.runs) == 1
+    node.stop()
+
+
+async def test_a_node_of_another_chain_or_one_that_still_loads_changes_nothing(tmp_path: Path) -> None:
+    node = FakeNode()
+    await node.start()
+    async with running(node, tmp_path) as (controller, port):
+        wallet = await Wallet.connect(port, "1.6")
+        tip = await wallet.call("blockchain.headers.get_tip")
+        ours = node.blocks
+        other = ChainMaker("11" * 32, 140, 0)
+        node.blocks = [bytes(80) + ours[0][80:], *other.blocks()]
+        await until(lambda: "another chain" in controller.trouble)
+        assert await wallet.call("blockchain.headers.get_tip") == tip
+        node.blocks, node.loading = ours[:40], True  # it builds its own index anew
+        await until(lambda: "still loading" in controller.trouble)
+        assert await wallet.call("blockchain.headers.get_tip") == tip
+        node.blocks, node.loading = [*ours, node.maker.close([])], False
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.trouble)
+        assert len(controller.storage._manifest.runs) == 1, "no new sync"
+        wallet.close()
+    node.stop()
