@@ -1,0 +1,387 @@
+"""The hub: every message of every link passes here, on its way to the handler of its route or to whoever waits for it.
+
+Components register handlers (`serve`), ask clients (`request`) and tell them (`send`, `tell_everyone`, channels).
+Refusals are `RpcError`s raised by handlers; the hub turns them into error responses.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from itertools import count
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from twinlock.errors import TwinlockError
+from twinlock.protocol import envelope
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.envelope import Message, MessageType
+from twinlock.protocol.limits import MAX_CLIENTS, MAX_CONNECTIONS_PER_IP, QUARANTINE_MS, Meter
+from twinlock.protocol.routes import Route
+from twinlock.seams import Clock
+from twinlock.server.comms.frames import CloseCode, Opcode, encode
+from twinlock.server.comms.link import Link
+from twinlock.server.comms.meters import Meters
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+# Malformed messages on one link before its address is quarantined.
+_STRIKES_MAX = 100
+_TICK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Call(Generic[P]):
+    """One request of a client.
+
+    account: the account ID that the link speaks for, or b"" before `connect`.
+    after: run in order once the answer is queued.
+    """
+
+    link: Link
+    payload: P
+    account: bytes = b""
+    after: list[Callable[[], None]] = field(default_factory=list)
+
+
+Handler = Callable[[Call[P]], Awaitable[R]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Served:
+    route: Route[Any, Any]
+    handler: Handler[Any, Any]
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[R]):
+    """A request of ours under way. `answer` carries RpcError for a refusal, TimeoutError for silence or absence."""
+
+    number: int
+    answer: asyncio.Future[R]
+
+
+@dataclass(slots=True)
+class _Pending:
+    link: Link
+    account: bytes | None
+    route: Route[Any, Any]
+    answer: asyncio.Future[Any]
+    deadline: float
+
+
+class Hub:
+    """The client messaging and communication hub. Run `run` as a task beside it."""
+
+    def __init__(
+        self, clock: Clock, max_clients: int = MAX_CLIENTS, max_per_address: int = MAX_CONNECTIONS_PER_IP
+    ) -> None:
+        self._clock = clock
+        self.max_clients = max_clients
+        self._max_per_address = max_per_address
+        self._served: dict[str, _Served] = {}
+        self._links: dict[Link, None] = {}
+        self._accounts: dict[bytes, Link] = {}
+        self._per_address: Counter[str] = Counter()
+        self._quarantined: dict[str, float] = {}
+        self._pending: dict[int, _Pending] = {}
+        self._ids = count(1)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.meters = Meters(clock.monotonic)
+        self.data_api = True
+        self.on_answer: Callable[[str, RpcError | None], None] = lambda _route, _error: None
+        """Told of every request that was answered, and with which refusal."""
+        self.on_away: list[Callable[[bytes], None]] = []
+        """Called with the account ID when an account's last link is gone."""
+
+    # What components use
+
+    def serve(self, route: Route[P, R], handler: Handler[P, R], *, waits: bool = False) -> None:
+        """Answer a route. With `waits` the handler runs beside the link's later messages."""
+        self._served[route.name] = _Served(route, handler, waits)
+
+    def link_of(self, account: bytes) -> Link | None:
+        """The link that speaks for an account now."""
+        return self._accounts.get(account)
+
+    def authenticate(self, link: Link, account: bytes) -> None:
+        """Bind a link to an account. An older link of the account is closed; what it was asked may be answered here."""
+        older = self._accounts.get(account)
+        self._accounts[account] = link
+        link.authenticate(account)
+        if older is not None and older is not link:
+            older.close(CloseCode.POLICY, "connected from elsewhere")
+
+    def send(self, account: bytes, route: Route[P, None], payload: P) -> bool:
+        """Notify an account; False if it is not connected."""
+        link = self._accounts.get(account)
+        if link is None:
+            return False
+        link.send_frame(notification_frame(route, payload))
+        return True
+
+    def tell_everyone(self, route: Route[P, None], payload: P) -> None:
+        """Notify every connection that speaks the protocol."""
+        frame = notification_frame(route, payload)
+        for link in tuple(self._links):
+            if link.owner is self:
+                link.send_frame(frame)
+
+    def request(self, account: bytes, route: Route[P, R], payload: P, timeout_ms: int) -> Asked[R]:
+        """Ask an account; if it is not connected, the answer is a TimeoutError at once."""
+        number = next(self._ids)
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        link = self._accounts.get(account)
+        if link is None:
+            answer.set_exception(TimeoutError("the account is not connected"))
+            return Asked(number, answer)
+        deadline = self._clock.monotonic() + timeout_ms / 1000
+        self._pending[number] = _Pending(link, account, route, answer, deadline)
+        link.send_frame(text_frame(envelope.request(number, route.name, payload)))
+        return Asked(number, answer)
+
+    def reject(self, account: bytes, asked: Asked[Any], error: RpcError) -> None:
+        """Tell a client that its answer was not acceptable. Clients ignore it; it helps whoever debugs one."""
+        link = self._accounts.get(account)
+        if link is not None:
+            _refuse(link, asked.number, error)
+
+    def quarantine(self, address: str) -> None:
+        """Shut an address out for an hour and close its links. Loopback is exempt."""
+        if _loopback(address):
+            return
+        self._quarantined[address] = self._clock.monotonic() + QUARANTINE_MS / 1000
+        for link in tuple(self._links):
+            if link.address == address:
+                link.close(CloseCode.POLICY, "quarantined")
+
+    def refusal(self, address: str) -> HTTPStatus | None:
+        """Why an address may not open another link now, or None (section 1.3)."""
+        until = self._quarantined.get(address)
+        if until is not None:
+            if self._clock.monotonic() < until:
+                return HTTPStatus.UNAUTHORIZED
+            del self._quarantined[address]
+        if len(self._links) >= self.max_clients:
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        if not _loopback(address) and self._per_address[address] >= self._max_per_address:
+            return HTTPStatus.SERVICE_UNAVAILABLE
+        return None
+
+    @property
+    def links(self) -> tuple[Link, ...]:
+        """The open links."""
+        return tuple(self._links)
+
+    @property
+    def connected(self) -> int:
+        """How many links are open."""
+        return len(self._links)
+
+    @property
+    def accounts(self) -> int:
+        """How many accounts are logged in."""
+        return len(self._accounts)
+
+    async def run(self) -> None:
+        """Ping, cut the silent and expire what nobody answered, once a second, for ever."""
+        while True:
+            await self._clock.sleep(_TICK_S)
+            now = self._clock.monotonic()
+            for link in tuple(self._links):
+                link.tick(now)
+            self.expire(now)
+
+    def expire(self, now: float) -> None:
+        """Give up on what should have been answered by now (seconds of the monotonic clock)."""
+        for number, pending in tuple(self._pending.items()):
+            if now >= pending.deadline:
+                self._settle(number, TimeoutError(f"no answer to {pending.route.name}"))
+
+    async def close(self) -> None:
+        """Say goodbye to every link and wait for the handlers under way."""
+        for link in tuple(self._links):
+            link.close(CloseCode.GOING_AWAY, "the server stops")
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for number in tuple(self._pending):
+            self._settle(number, TimeoutError("the server stops"))
+
+    def abort(self) -> None:
+        """Cut every link, with nothing more said."""
+        self.on_away.clear()
+        for link in tuple(self._links):
+            link.abort()
+
+    # LinkOwner
+
+    def opened(self, link: Link) -> None:
+        self._links[link] = None
+        self._per_address[link.address] += 1
+
+    def closed(self, link: Link) -> None:
+        if self._links.pop(link, self) is self:
+            return
+        self._per_address[link.address] -= 1
+        if not self._per_address[link.address]:
+            del self._per_address[link.address]
+        if link.account is not None and self._accounts.get(link.account) is link:
+            del self._accounts[link.account]
+            for callback in self.on_away:
+                callback(link.account)
+
+    async def handle(self, link: Link, data: bytes) -> None:
+        try:
+            message = envelope.decode_frame(data)
+        except envelope.FrameError as error:
+            self._strike(link)
+            _refuse(link, error.reply_id, error)
+            return
+        if message.type is MessageType.RESPONSE:
+            self._take_answer(link, message)
+        else:
+            await self._take_request(link, message)
+
+    def _strike(self, link: Link) -> None:
+        link.strikes += 1
+        if link.strikes >= _STRIKES_MAX:
+            self.quarantine(link.address)
+
+    async def _take_request(self, link: Link, message: Message) -> None:
+        served = self._served.get(message.route)
+        try:
+            if not self.meters.allows(message.route, link.address, link.meter):
+                raise RpcError(ErrorCode.TOO_MANY_REQUESTS, f"too many {message.route} requests", fix="slow down")
+            if served is None:
+                unknown_notification = message.type is MessageType.NOTIFICATION
+                code = ErrorCode.UNKNOWN_MESSAGE_TYPE if unknown_notification else ErrorCode.UNKNOWN_ROUTE
+                raise RpcError(code, f"unknown route {message.route[:32]!r}")
+            if served.route.auth and link.account is None:
+                raise RpcError(ErrorCode.UNAUTHORIZED, f"{message.route} needs connect first", fix="send connect")
+            if served.route.meter is Meter.DATA and not self.data_api:
+                raise RpcError(ErrorCode.TOO_MANY_REQUESTS, "the data API is switched off")
+            call = Call(link, _payload(message, served.route), link.account or b"")
+        except RpcError as error:
+            self.on_answer("unknown" if served is None else served.route.name, error)
+            _refuse(link, message.id or 1, error)
+            return
+        if served.waits:
+            self.start(self._answer(served, call, message.id))
+        else:
+            await self._answer(served, call, message.id)
+
+    async def _answer(self, served: _Served, call: Call[Any], number: int) -> None:
+        try:
+            result = await served.handler(call)
+        except RpcError as error:
+            self._refused(served, call, number, error)
+            return
+        except Exception:
+            log.exception("handler failed", route=served.route.name, link=call.link.number)
+            defect = RpcError(ErrorCode.SERVER_INTERNAL, "internal error", fault="server")
+            self._refused(served, call, number, defect)
+            return
+        self.on_answer(served.route.name, None)
+        if number and result is not UNANSWERED:
+            link = self._best_link(call)
+            link.send_frame(text_frame(envelope.response(number, result)))
+        for callback in call.after:
+            callback()
+
+    def _refused(self, served: _Served, call: Call[Any], number: int, error: RpcError) -> None:
+        self.on_answer(served.route.name, error)
+        log.debug("refused", route=served.route.name, account=call.account.hex(), code=error.code, reason=str(error))
+        if number:
+            _refuse(call.link, number, error)
+
+    def _best_link(self, call: Call[Any]) -> Link:
+        """The link of the call, or the account's present one if that is gone in the meantime."""
+        if call.link.is_open:
+            return call.link
+        return self._accounts.get(call.account, call.link)
+
+    def _take_answer(self, link: Link, message: Message) -> None:
+        pending = self._pending.get(message.id)
+        if pending is None or (pending.link is not link and pending.account != link.account):
+            self._strike(link)
+            _refuse(
+                link, message.id, RpcError(ErrorCode.UNKNOWN_RESPONSE_ID, f"nothing was asked with id {message.id}")
+            )
+            return
+        try:
+            self._settle(message.id, envelope.decode_result(message.payload, pending.route.result))
+        except RpcError as error:
+            self._settle(message.id, error)
+
+    def _settle(self, number: int, outcome: object) -> None:
+        pending = self._pending.pop(number)
+        if pending.answer.done():
+            return
+        if isinstance(outcome, Exception):
+            pending.answer.set_exception(outcome)
+        else:
+            pending.answer.set_result(outcome)
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside everything else; it is cancelled when the hub closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+UNANSWERED: Any = object()
+"""Returned by a handler whose request deserves silence (a bond that never confirmed, section 4.6)."""
+
+
+def refuse(code: ErrorCode, error: TwinlockError) -> RpcError:
+    """The answer on the wire for an error of another package: same reason, numbers and fix, that code."""
+    return RpcError(code, str(error), code=error.code, fault=error.fault, numbers=error.numbers, fix=error.fix)
+
+
+def explained(error: RpcError) -> RpcError:
+    """The error with everything that helps in its text, which is all that travels beside the code.
+
+    >>> lot = RpcError(33, "no whole lots", code="order.lot_size", numbers={"lot_size": 5}, fix="Round it.")
+    >>> str(explained(lot))
+    'no whole lots [order.lot_size] (lot_size 5). Round it.'
+    """
+    numbers = ", ".join(f"{name} {value}" for name, value in error.numbers.items())
+    text = f"{error} [{error.code}]" + (f" ({numbers})" if numbers else "") + (f". {error.fix}" if error.fix else "")
+    return RpcError(error.rpc_code, text, code=error.code)
+
+
+def text_frame(message: bytes) -> bytes:
+    """The WebSocket frame of an encoded message."""
+    return encode(Opcode.TEXT, message)
+
+
+def notification_frame(route: Route[P, None], payload: P) -> bytes:
+    """One frame, good for any number of links."""
+    return text_frame(envelope.notification(route.name, payload))
+
+
+def _payload(message: Message, route: Route[P, R]) -> P:
+    if message.payload in (b"", b"null") and route.payload is not type(None):
+        raise RpcError(ErrorCode.PARSE, f"{route.name} needs a payload")
+    return envelope.decode_payload(message.payload, route.payload)
+
+
+def _refuse(link: Link, number: int, error: RpcError) -> None:
+    link.send_frame(text_frame(envelope.error_response(number, explained(error))))
+
+
+def _loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.split("%", 1)[0]).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,203 @@
+"""One WebSocket connection: frames in order, deadlines, and an outgoing queue that cannot grow without bound."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from typing import Protocol, cast
+
+from twinlock.protocol.constants import PING_MS, PONG_WAIT_MS, READ_DEADLINE_MS
+from twinlock.protocol.limits import MAX_FRAME, MAX_FRAME_BEFORE_CONNECT, MAX_SEND_QUEUE
+from twinlock.seams import Clock
+from twinlock.server.comms.frames import CloseCode, Event, FrameError, FrameReader, Opcode, encode, encode_close
+from twinlock.server.comms.meters import PeerMeter
+
+# A little under the protocol's 18 s: a client drops a link that shows it nothing for 20 s.
+PING_PERIOD_S = PING_MS / 1000 - 2
+PONG_WAIT_S = PONG_WAIT_MS / 1000
+READ_WAIT_S = READ_DEADLINE_MS / 1000
+WRITE_WAIT_S = 5.0
+# Messages read but not yet handled; above it we stop reading, and TCP makes the peer wait.
+INBOX_HIGH, INBOX_LOW = 64, 16
+
+_PING = encode(Opcode.PING)
+_numbers = itertools.count(1)
+
+
+class LinkOwner(Protocol):
+    """Who handles the messages of a link (the hub)."""
+
+    async def handle(self, link: Link, data: bytes) -> None:
+        """Handle one message; never raises."""
+        ...
+
+    def opened(self, link: Link) -> None: ...
+
+    def closed(self, link: Link) -> None: ...
+
+
+class Leavable(Protocol):
+    """Anything that a link must leave when it closes."""
+
+    def discard(self, link: Link) -> None: ...
+
+
+class Link(asyncio.Protocol):
+    """A connected peer.
+
+    address: the peer's IP address. account: its account ID once `connect` succeeded, else None.
+    """
+
+    def __init__(self, owner: LinkOwner, address: str, clock: Clock) -> None:
+        self.number = next(_numbers)
+        self.address = address
+        self.account: bytes | None = None
+        self.strikes = 0
+        self.meter = PeerMeter()
+        self.is_open = False
+        self.memberships: set[Leavable] = set()
+        self.owner = owner
+        self._clock = clock
+        self._reader = FrameReader(MAX_FRAME_BEFORE_CONNECT)
+        self._transport: asyncio.Transport | None = None
+        self._inbox: deque[bytes] = deque()
+        self._pump: asyncio.Task[None] | None = None
+        self._outbox: deque[bytes] = deque()
+        self._flush_due = False
+        self._paused_since: float | None = None
+        self._reading = True
+        now = clock.monotonic()
+        self.last_tick = now
+        self._deadline = now + READ_WAIT_S
+        self._next_ping = now + PING_PERIOD_S
+
+    def authenticate(self, account: bytes) -> None:
+        """The link now speaks for an account and may send larger frames."""
+        self.account = account
+        self._reader.limit = MAX_FRAME
+
+    def send_frame(self, frame: bytes) -> None:
+        """Queue one encoded frame. Several frames of one turn of the loop become one write."""
+        self.queue(frame)
+        if self.is_open and not self._flush_due and self._paused_since is None:
+            self._flush_due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def queue(self, frame: bytes) -> None:
+        """Queue one encoded frame for whoever flushes next; frames leave in the order in which they were queued."""
+        if self.is_open:
+            self._outbox.append(frame)
+            if len(self._outbox) >= MAX_SEND_QUEUE:
+                self.abort()
+
+    def flush(self) -> None:
+        """Write what is queued, unless the peer has yet to read what was written."""
+        self._flush_due = False
+        if self._paused_since is None and self.is_open:
+            self._write_queued()
+
+    def close(self, code: CloseCode, reason: str = "") -> None:
+        """Say goodbye and close once what was queued is out."""
+        if not self.is_open or self._transport is None:
+            return
+        self._outbox.append(encode_close(code, reason))
+        self._write_queued()
+        self._lost()
+        self._transport.close()
+
+    def abort(self) -> None:
+        """Cut the connection; what was queued is lost."""
+        if self._transport is not None:
+            self._lost()
+            self._transport.abort()
+
+    def tick(self, now: float) -> None:
+        """Ping, and cut the peers that are silent or do not read. Called about once a second."""
+        self.last_tick = now
+        if now >= self._deadline:
+            self.close(CloseCode.GOING_AWAY, "no sign of life")
+        elif self._paused_since is not None and now - self._paused_since > WRITE_WAIT_S:
+            self.abort()
+        elif now >= self._next_ping:
+            # Never a payload: the Go client answers every ping with an empty pong (section 12, trap 13).
+            self._next_ping = now + PING_PERIOD_S
+            self.send_frame(_PING)
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports do everything that asyncio.Transport does, but do not descend from it.
+        self._transport = cast(asyncio.Transport, transport)
+        self.is_open = True
+        self.owner.opened(self)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._lost()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._paused_since = self._clock.monotonic()
+
+    def resume_writing(self) -> None:
+        self._paused_since = None
+        self._write_queued()
+
+    def data_received(self, data: bytes) -> None:
+        if not self.is_open:
+            return
+        try:
+            for event in self._reader.feed(data):
+                self._take(event)
+        except FrameError as error:
+            self.close(error.close_code, str(error))
+
+    def _take(self, event: Event) -> None:
+        match event.opcode:
+            case Opcode.TEXT:
+                self._inbox.append(event.data)
+                self._throttle()
+                if self._pump is None:
+                    self._pump = asyncio.get_running_loop().create_task(self._handle_inbox())
+            case Opcode.PING:
+                self.send_frame(encode(Opcode.PONG, event.data))
+            case Opcode.PONG:
+                self._deadline = self._clock.monotonic() + PONG_WAIT_S
+            case Opcode.CLOSE:
+                self.close(CloseCode.NORMAL)
+
+    async def _handle_inbox(self) -> None:
+        """Handle what was read, strictly in order, then end: an idle link has no task."""
+        while self._inbox and self.is_open:
+            await self.owner.handle(self, self._inbox.popleft())
+            self._deadline = self._clock.monotonic() + READ_WAIT_S
+            self._throttle()
+        self._pump = None
+
+    def _throttle(self) -> None:
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._reading and len(self._inbox) >= INBOX_HIGH:
+            self._reading = False
+            self._transport.pause_reading()
+        elif not self._reading and len(self._inbox) <= INBOX_LOW:
+            self._reading = True
+            self._transport.resume_reading()
+
+    def _write_queued(self) -> None:
+        if self._outbox and self._transport is not None:
+            data = self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)
+            self._outbox.clear()
+            self._transport.write(data)
+
+    def _lost(self) -> None:
+        if not self.is_open:
+            return
+        self.is_open = False
+        self._outbox.clear()
+        self._inbox.clear()
+        for membership in tuple(self.memberships):
+            membership.discard(self)
+        self.owner.closed(self)

@@ -1,0 +1,131 @@
+"""Matches as rows: every signature, address, contract, coin and time of a settlement (protocol section 10.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from twinlock.server.db.backend import Database, Row, Write
+from twinlock.server.db.schema import IS_TRADE, MATCH_ACTIVE, matches
+
+
+class StoredMatch(msgspec.Struct, frozen=True, kw_only=True):
+    """One match, column by column. IDs 32 bytes; times ms, 0 while unknown; byte members b"" while unknown.
+
+    *_address: of the order. *_swap_address: of this match. match_time: end of the epoch, the base of lock times.
+    made_time: when it was made. *_sig: the client's signature of init, audit, redeem and redemption.
+    """
+
+    match_id: bytes
+    market: str
+    active: bool
+    is_cancel: bool = False
+    forgiven: bool = False
+    status: int = 0
+    taker_sells: bool
+    taker_order: bytes
+    taker_account: bytes
+    taker_address: str
+    maker_order: bytes
+    maker_account: bytes
+    maker_address: str
+    quantity: int
+    rate: int
+    fee_rate_base: int
+    fee_rate_quote: int
+    epoch: int
+    epoch_ms: int
+    match_time: int
+    taker_swap_address: str = ""
+    maker_swap_address: str = ""
+    taker_match_sig: bytes = b""
+    maker_match_sig: bytes = b""
+    addresses_time: int = 0
+    maker_contract: bytes = b""
+    maker_swap_coin: bytes = b""
+    maker_swap_time: int = 0
+    maker_swap_sig: bytes = b""
+    taker_audit_sig: bytes = b""
+    taker_contract: bytes = b""
+    taker_swap_coin: bytes = b""
+    taker_swap_time: int = 0
+    taker_swap_sig: bytes = b""
+    maker_audit_sig: bytes = b""
+    secret: bytes = b""
+    maker_redeem_coin: bytes = b""
+    maker_redeem_time: int = 0
+    maker_redeem_sig: bytes = b""
+    taker_redemption_sig: bytes = b""
+    taker_redeem_coin: bytes = b""
+    taker_redeem_time: int = 0
+    taker_redeem_sig: bytes = b""
+    maker_redemption_sig: bytes = b""
+
+
+_ADD = matches.insert()
+_FIELDS = tuple(field.name for field in msgspec.structs.fields(StoredMatch))
+_BINARY = frozenset(field.name for field in msgspec.structs.fields(StoredMatch) if field.type is bytes)
+
+
+def add_matches(new: Iterable[StoredMatch]) -> list[Write]:
+    """New matches."""
+    rows = [msgspec.structs.asdict(match) for match in new]
+    return [Write(_ADD, rows)] if rows else []
+
+
+def change_match(match_id: bytes, **columns: Any) -> Write:
+    """New values of some columns of one match."""
+    return Write(matches.update().where(matches.c.match_id == match_id).values(**columns))
+
+
+async def load_active_matches(database: Database) -> list[StoredMatch]:
+    """The matches that are still settling, on all markets."""
+    return await database.fetch(sa.select(matches).where(MATCH_ACTIVE), stored_match)
+
+
+async def load_match(database: Database, match_id: bytes) -> StoredMatch | None:
+    """One match, settling or not."""
+    return await database.fetch_one(sa.select(matches).where(matches.c.match_id == match_id), stored_match)
+
+
+class TradeFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which trades: of one side, within times (ms, both included), after a (time, match ID) in pages."""
+
+    taker_sells: bool | None = None
+    since: int | None = None
+    until: int | None = None
+    after: tuple[int, bytes] | None = None
+
+
+async def load_trades(database: Database, market: str, count: int, wanted: TradeFilter) -> list[StoredMatch]:
+    """Trades of a market, newest first; those of one moment by descending match ID."""
+    query = sa.select(matches).where(matches.c.market == market, IS_TRADE)
+    if wanted.taker_sells is not None:
+        query = query.where(matches.c.taker_sells.is_(wanted.taker_sells))
+    if wanted.since is not None:
+        query = query.where(matches.c.match_time >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(matches.c.match_time <= wanted.until)
+    if wanted.after is not None:
+        time, match_id = wanted.after
+        same = sa.and_(matches.c.match_time == time, matches.c.match_id < match_id)
+        query = query.where(sa.or_(matches.c.match_time < time, same))
+    newest = query.order_by(matches.c.match_time.desc(), matches.c.match_id.desc())
+    return await database.fetch(newest.limit(count), stored_match)
+
+
+async def market_matches(database: Database, market: str, count: int, *, inactive: bool) -> list[StoredMatch]:
+    """Matches of a market for its operator, newest first."""
+    query = sa.select(matches).where(matches.c.market == market)
+    if not inactive:
+        query = query.where(MATCH_ACTIVE)
+    return await database.fetch(query.order_by(matches.c.match_time.desc()).limit(count), stored_match)
+
+
+def stored_match(row: Row) -> StoredMatch:
+    """The value of a row."""
+    values: dict[str, Any] = {name: bytes(row[name]) if name in _BINARY else row[name] for name in _FIELDS}
+    return StoredMatch(**values)

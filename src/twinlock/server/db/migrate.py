@@ -1,0 +1,43 @@
+"""Bring a database to the present schema."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+_STEPS = Path(__file__).parent / "migrations"
+
+
+async def migrate(url: str, target: str = "head") -> None:
+    """Run the missing steps in order; a database that is up to date is left alone."""
+    engine = create_async_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, target)
+    finally:
+        await engine.dispose()
+
+
+def newest_step() -> str:
+    """The step that this program's tables are made by."""
+    newest = ScriptDirectory(str(_STEPS)).get_current_head()
+    assert newest is not None
+    return newest
+
+
+def present_step(connection: Connection) -> str | None:
+    """The last step that a database has seen; None for an empty one."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def _upgrade(connection: Connection, target: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(_STEPS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, target)

@@ -1,0 +1,16 @@
+"""Refusals of `/api/v1`."""
+
+from __future__ import annotations
+
+from twinlock.errors import Fault
+from twinlock.server.errors import ServerError
+
+
+class ApiError(ServerError):
+    """A refusal with its HTTP status; `code` is stable."""
+
+    fault: Fault = "user"
+
+    def __init__(self, status: int, code: str, message: str, *, fix: str = "") -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.status = status

@@ -1,0 +1,233 @@
+"""The market feed for programs: books, trades and tickers over a WebSocket, snapshots first and then each change.
+
+Every book has a sequence of its own; an update carries only the levels that changed and a checksum of what the book
+is after it. A market that nobody follows costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from twinlock.protocol.limits import Meter
+from twinlock.protocol.matcher import Match
+from twinlock.protocol.orders import Side as OrderSide
+from twinlock.protocol.wire import encode
+from twinlock.seams import Clock
+from twinlock.server.comms.channel import Channel
+from twinlock.server.comms.frames import CloseCode
+from twinlock.server.comms.hub import Hub, text_frame
+from twinlock.server.comms.link import Link
+from twinlock.server.http.errors import ApiError
+from twinlock.server.http.feed_messages import (
+    Asked,
+    BookSnapshot,
+    BookUpdate,
+    FeedProblem,
+    Ping,
+    Pong,
+    Subscribe,
+    Subscribed,
+    TickerNote,
+    Told,
+    TradesNote,
+    Unsubscribe,
+    Unsubscribed,
+    checksum,
+)
+from twinlock.server.http.market_data import MarketData, Units
+from twinlock.server.http.shapes import Level, Problem, Trade, TradesQuery
+from twinlock.server.market.manager import MarketManager
+
+_STRIKES_MAX = 100
+
+Levels = list[tuple[int, int]]
+
+
+class _Following:
+    """One market: who follows what, and its book as it was told last."""
+
+    def __init__(self, market: MarketManager, units: Units) -> None:
+        self.market = market
+        self.units = units
+        self.channels = {"book": Channel(), "trades": Channel(), "ticker": Channel()}
+        self.sequence = 0
+        self.told: tuple[Levels, Levels] | None = None
+
+    def change(self, stamp: int) -> BookUpdate | None:
+        """What changed since the last time, None for nothing; from now on this is what was told."""
+        before, now = self.told or ([], []), self.market.public.depth()
+        self.told = now
+        if before == now:
+            return None
+        self.sequence += 1
+        bids, asks = (self.units.levels(_difference(old, new)) for old, new in zip(before, now, strict=True))
+        return BookUpdate(
+            ticker_id=self.units.ticker_id,
+            sequence=self.sequence,
+            timestamp=stamp,
+            bids=bids,
+            asks=asks,
+            checksum=checksum(*self._levels(now)),
+        )
+
+    def snapshot(self, stamp: int) -> BookSnapshot:
+        """The whole book as it was told last."""
+        if self.told is None:
+            self.told = self.market.public.depth()
+        bids, asks = self._levels(self.told)
+        return BookSnapshot(
+            ticker_id=self.units.ticker_id,
+            sequence=self.sequence,
+            timestamp=stamp,
+            bids=bids,
+            asks=asks,
+            checksum=checksum(bids, asks),
+        )
+
+    def _levels(self, book: tuple[Levels, Levels]) -> tuple[list[Level], list[Level]]:
+        return self.units.levels(book[0]), self.units.levels(book[1])
+
+
+class MarketFeed:
+    """Owns the links at the feed's path. Build it when all markets are open."""
+
+    def __init__(self, hub: Hub, data: MarketData, clock: Clock) -> None:
+        self._hub = hub
+        self._data = data
+        self._clock = clock
+        self._followed: dict[str, _Following] = {}
+        for market in data.markets():
+            following = _Following(market, data.units(market))
+            self._followed[following.units.ticker_id] = following
+            market.public.on_change.append(_Watcher(self, following).changed)
+            market.on_epoch.append(_Watcher(self, following).epoch)
+
+    # LinkOwner
+
+    def opened(self, link: Link) -> None:
+        self._hub.opened(link)
+
+    def closed(self, link: Link) -> None:
+        self._hub.closed(link)
+
+    async def handle(self, link: Link, data: bytes) -> None:
+        number = 0
+        try:
+            if not link.meter.take_only(Meter.MARKET_DATA, self._clock.monotonic()):
+                raise ApiError(429, "api.limit", "too many messages", fix="slow down")
+            asked = _parse(data)
+            number = asked.id
+            match asked:
+                case Subscribe():
+                    await self._subscribe(link, asked)
+                case Unsubscribe():
+                    self._following(asked.ticker_id).channels[asked.channel].discard(link)
+                    _send(link, Unsubscribed(id=number, channel=asked.channel, ticker_id=asked.ticker_id))
+                case Ping():
+                    _send(link, Pong(id=number, timestamp=self._clock.now_ms()))
+        except ApiError as error:
+            _send(link, FeedProblem(id=number, error=Problem(code=error.code, message=str(error), fix=error.fix)))
+            link.strikes += 1
+            if link.strikes >= _STRIKES_MAX:
+                link.close(CloseCode.POLICY, "too many bad messages")
+
+    # Following
+
+    async def _subscribe(self, link: Link, asked: Subscribe) -> None:
+        following = self._following(asked.ticker_id)
+        market, channel = following.market, following.channels[asked.channel]
+        trades: list[Trade] = []
+        if asked.channel == "trades":
+            trades = (await self._data.trades(TradesQuery(ticker_id=asked.ticker_id))).trades[::-1]
+        ticker = await self._data.ticker(market) if asked.channel == "ticker" else None
+
+        def begin() -> None:
+            state: Told
+            if ticker is not None:
+                state = TickerNote(ticker=ticker)
+            elif asked.channel == "trades":
+                state = TradesNote(ticker_id=following.units.ticker_id, trades=trades)
+            else:
+                state = following.snapshot(self._clock.now_ms())
+            _send(link, Subscribed(id=asked.id, channel=asked.channel, ticker_id=following.units.ticker_id))
+            _send(link, state)
+            channel.add(link)
+
+        await market.between_epochs(begin)
+
+    def _following(self, ticker_id: str) -> _Following:
+        found = self._followed.get(ticker_id.upper())
+        if found is None:
+            raise ApiError(404, "pair.unknown", f"there is no pair {ticker_id!r}", fix="name one of /api/v1/pairs")
+        return found
+
+    # What happened
+
+    def book_changed(self, following: _Following) -> None:
+        """Tell the levels that changed."""
+        channel = following.channels["book"]
+        if not len(channel):
+            following.told = None
+            return
+        update = following.change(self._clock.now_ms())
+        if update is not None:
+            channel.publish(text_frame(encode(update)))
+
+    def traded(self, following: _Following, matches: Iterable[Match], stamp: int) -> None:
+        """Tell the trades of an epoch."""
+        channel, units = following.channels["trades"], following.units
+        if not len(channel):
+            return
+        trades = [
+            units.trade(found.id, found.rate, found.quantity, "sell" if _sells(found) else "buy", stamp)
+            for found in matches
+        ]
+        if trades:
+            channel.publish(text_frame(encode(TradesNote(ticker_id=units.ticker_id, trades=trades))))
+
+    def epoch_over(self, following: _Following) -> None:
+        """Tell the ticker."""
+        channel, market = following.channels["ticker"], following.market
+        if len(channel):
+            ticker = self._data.ticker_now(market, *market.public.depth(1))
+            channel.publish(text_frame(encode(TickerNote(ticker=ticker))))
+
+
+class _Watcher:
+    """Passes what one market does on to the feed."""
+
+    def __init__(self, feed: MarketFeed, following: _Following) -> None:
+        self._feed = feed
+        self._following = following
+
+    def changed(self, matches: Sequence[Match], stamp: int) -> None:
+        self._feed.traded(self._following, matches, stamp)
+        self._feed.book_changed(self._following)
+
+    def epoch(self, _market: MarketManager, _epoch: int) -> None:
+        self._feed.epoch_over(self._following)
+
+
+def _parse(data: bytes) -> Asked:
+    try:
+        asked: Asked = msgspec.json.decode(data, type=Asked)
+        return asked
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(400, "feed.message", str(error), fix="see /api/asyncapi.json") from error
+
+
+def _send(link: Link, message: Told) -> None:
+    link.send_frame(text_frame(encode(message)))
+
+
+def _sells(found: Match) -> bool:
+    return getattr(found.taker, "side", None) is OrderSide.SELL
+
+
+def _difference(before: Levels, now: Levels) -> Levels:
+    """The levels that are new or other, and those that are gone with amount 0, by rate."""
+    old, new = dict(before), dict(now)
+    changed = {rate: quantity for rate, quantity in new.items() if old.get(rate) != quantity}
+    return sorted((changed | dict.fromkeys(old.keys() - new.keys(), 0)).items())

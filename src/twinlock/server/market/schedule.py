@@ -1,0 +1,48 @@
+"""When a market runs, in epochs."""
+
+from __future__ import annotations
+
+import msgspec
+
+from twinlock.protocol.messages.config import MarketStatus
+
+
+class Schedule(msgspec.Struct):
+    """start_epoch: first one. final_epoch: last one before a suspension, 0 if none is scheduled or in effect.
+
+    >>> schedule = Schedule(10)
+    >>> schedule.runs(9), schedule.runs(10)
+    (False, True)
+    >>> schedule.suspend(12, persist=False)
+    >>> schedule.runs(12), schedule.runs(13)
+    (True, False)
+    >>> schedule.resume(20)
+    >>> schedule.runs(19), schedule.runs(20), schedule.final_epoch
+    (False, True, 0)
+    """
+
+    start_epoch: int
+    final_epoch: int = 0
+    persist_book: bool = True
+
+    def runs(self, epoch: int) -> bool:
+        """Whether that epoch takes orders."""
+        return epoch >= self.start_epoch and not self.stopped(epoch)
+
+    def stopped(self, epoch: int) -> bool:
+        """Whether a suspension is in effect in that epoch."""
+        return 0 < self.final_epoch < epoch
+
+    def suspend(self, final_epoch: int, *, persist: bool) -> None:
+        """Stop after that epoch."""
+        self.final_epoch, self.persist_book = final_epoch, persist
+
+    def resume(self, start_epoch: int) -> None:
+        """Run again from that epoch on."""
+        self.start_epoch, self.final_epoch, self.persist_book = start_epoch, 0, True
+
+    def status(self) -> MarketStatus:
+        """As `config` shows it."""
+        if not self.final_epoch:
+            return MarketStatus(start_epoch=self.start_epoch)
+        return MarketStatus(start_epoch=self.start_epoch, final_epoch=self.final_epoch, persist_book=self.persist_book)

@@ -1,0 +1,365 @@
+"""The swap executor: begins matches, watches their contracts, fails the late ones, resumes after a restart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
+
+import structlog
+
+from twinlock.chain.keys import PrivateKey
+from twinlock.electrum.errors import ElectrumError
+from twinlock.protocol.codes import RpcError
+from twinlock.protocol.matcher import Match
+from twinlock.protocol.messages.swaps import RevokeMatch
+from twinlock.protocol.orders import CancelOrder, LimitOrder, match_id
+from twinlock.protocol.reputation import Outcome
+from twinlock.protocol.routes import REVOKE_MATCH
+from twinlock.protocol.signing import signed
+from twinlock.protocol.swap import LegStatus, MatchStatus, Party, judge
+from twinlock.protocol.swap.events import Revoked, Seen, Vanished
+from twinlock.protocol.swap.referee import Judgement
+from twinlock.protocol.wire import Hex
+from twinlock.seams import Clock
+from twinlock.server.assets import AssetBackend
+from twinlock.server.comms.hub import Hub
+from twinlock.server.db import Database, Write
+from twinlock.server.db.accounts import Point
+from twinlock.server.db.matches import StoredMatch, add_matches, change_match, load_active_matches
+from twinlock.server.db.orders import load_order
+from twinlock.server.market.core import Processed
+from twinlock.server.market.locks import CoinLocks
+from twinlock.server.market.terms import MarketTerms
+from twinlock.server.swapper.negotiation import Negotiator, Notice
+from twinlock.server.swapper.settling import SIDE_NAMES, Settling, SwapPolicy, new_match, resume, stored_match
+from twinlock.server.users.reputation import Reputations
+
+log = structlog.get_logger(__name__)
+
+# The contract that each status waits to see confirmed.
+_WATCHED = {MatchStatus.MAKER_SWAP_CAST: Party.MAKER, MatchStatus.TAKER_SWAP_CAST: Party.TAKER}
+# How far a side's own swap counts as exposure (section 4.9).
+_EXPOSED_BELOW = {Party.MAKER: MatchStatus.MAKER_REDEEMED, Party.TAKER: MatchStatus.TAKER_SWAP_CAST}
+_TICK_MAX_S = 5.0
+_PORTION = 50
+
+
+class OrderKeeper(Protocol):
+    """Who knows the orders (the dex manager)."""
+
+    def is_active(self, market: str, order_id: bytes) -> bool:
+        """Whether the order can still match."""
+        ...
+
+    async def revoke_order(self, market: str, order_id: bytes) -> None:
+        """Take an order off the book if it is there."""
+        ...
+
+    async def order_settled(self, order_id: bytes) -> None:
+        """The last match of an order that is not active any more has ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MatchPlan:
+    """The matches of an epoch: commit `writes` first, then `begin`."""
+
+    executor: SwapExecutor
+    base: int
+    quote: int
+    matches: tuple[StoredMatch, ...]
+
+    @property
+    def writes(self) -> list[Write]:
+        """The rows of the new matches."""
+        return add_matches(self.matches)
+
+    def begin(self) -> None:
+        """Tell both sides of every match."""
+        self.executor.begin(self)
+
+
+class SwapExecutor:
+    """Every active match of every market. Run `run` as a task."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        database: Database,
+        assets: Mapping[int, AssetBackend],
+        locks: Mapping[int, CoinLocks],
+        negotiator: Negotiator,
+        reputations: Reputations,
+        orders: OrderKeeper,
+        policy: SwapPolicy,
+        key: PrivateKey,
+        clock: Clock,
+    ) -> None:
+        self._hub = hub
+        self._database = database
+        self._assets = assets
+        self._locks = locks
+        self._negotiator = negotiator
+        self._reputations = reputations
+        self._orders = orders
+        self._policy = policy
+        self._key = key
+        self._clock = clock
+        self._active: dict[bytes, Settling] = {}
+        self._by_account: dict[bytes, dict[bytes, Settling]] = {}
+        self._users: dict[bytes, bytes] = {}
+        """Which active match a coin, a contract or a secret hash serves."""
+        self._wake = asyncio.Event()
+        self._new_blocks: set[int] = set()
+        for number, asset in assets.items():
+            asset.on_block(partial(self._block, number))
+
+    # Settlement, as market managers see it
+
+    def plan(self, terms: MarketTerms, processed: Processed) -> MatchPlan:
+        """The rows of an epoch's matches."""
+        rows = tuple(new_match(terms, processed, match) for match in processed.matched.matches)
+        return MatchPlan(self, terms.base, terms.quote, rows)
+
+    def plan_cancel(self, terms: MarketTerms, cancel: CancelOrder, target: LimitOrder, now_ms: int) -> MatchPlan:
+        """The row of a cancel that took effect at once, outside of any epoch."""
+        identity = match_id(cancel.id, target.id, target.remaining, target.rate)
+        found = Match(identity, cancel, target, target.remaining, target.rate)
+        row = stored_match(
+            terms,
+            cancel,
+            target,
+            match_id=found.id,
+            quantity=found.quantity,
+            rate=found.rate,
+            match_time=now_ms,
+            epoch=now_ms // terms.epoch_ms,
+            fee_rates=(self._assets[terms.base].fee_rate, self._assets[terms.quote].fee_rate),
+            is_cancel=True,
+        )
+        return MatchPlan(self, terms.base, terms.quote, (row,))
+
+    def begin(self, plan: MatchPlan) -> None:
+        """Tell everyone their stored matches; one request per account."""
+        parties: list[Notice] = []
+        for stored in plan.matches:
+            log.info(
+                "match made",
+                match=stored.match_id.hex(),
+                market=stored.market,
+                maker_order=stored.maker_order.hex(),
+                taker_order=stored.taker_order.hex(),
+                cancel=stored.is_cancel,
+            )
+            settling = None if stored.is_cancel else self._add(Settling(stored, plan.base, plan.quote, self._policy))
+            parties += (Notice(stored, side, settling) for side in Party)
+        for account_id, own in self._negotiator.group(parties).items():
+            self._hub.start(self._negotiator.tell(account_id, own))
+
+    def settling(self, account_id: bytes, market: str) -> int:
+        """Base atoms of an account's matches that still bind its funds."""
+        return sum(
+            settling.stored.quantity
+            for settling in self._by_account.get(account_id, {}).values()
+            for side in settling.sides(account_id)
+            if settling.stored.market == market and settling.status < _EXPOSED_BELOW[side]
+        )
+
+    # Matches, as the report desk and the status desk see them
+
+    def find(self, wanted: bytes) -> Settling | None:
+        """An active match."""
+        return self._active.get(wanted)
+
+    def of(self, account_id: bytes) -> list[Settling]:
+        """The active matches of an account."""
+        return list(self._by_account.get(account_id, {}).values())
+
+    def accounts(self) -> list[bytes]:
+        """The accounts that have active matches."""
+        return list(self._by_account)
+
+    def reused(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> bool:
+        """Whether another active match has this coin or contract, or (for a maker) this secret hash."""
+        marks = [coin_id, contract] + ([secret_hash] if side is Party.MAKER else [])
+        return any(self._users.get(mark, settling.match_id) != settling.match_id for mark in marks)
+
+    def swap_seen(self, settling: Settling, side: Party) -> None:
+        """A contract is accepted; once it is deep enough the order's coins are spent for good."""
+        for mark in _marks(settling):
+            self._users.setdefault(mark, settling.match_id)
+        if settling.swap.legs[side].status is LegStatus.CONFIRMED:
+            self._release(settling, side)
+
+    async def expired(self, settling: Settling) -> None:
+        """A contract came too late to be of use; nobody is blamed."""
+        await self._fail(settling, Judgement(None, None))
+
+    async def completed(self, settling: Settling) -> None:
+        """Both sides have redeemed."""
+        log.info("match complete", match=settling.match_id.hex())
+        await self._retire(settling)
+
+    def returned(self, account_id: bytes) -> None:
+        """An account logged in: tell it the addresses it may have missed.
+
+        It is never asked again for its own: the Go client answers a repeated `match` with a new address that it then
+        does not remember, so the other side would fund a contract that nobody audits. Without an address a match just
+        runs out of time, before anybody has coins at stake.
+        """
+        for settling in self.of(account_id):
+            self._negotiator.send_addresses(settling, settling.sides(account_id))
+
+    def __len__(self) -> int:
+        return len(self._active)
+
+    # Watching
+
+    async def run(self) -> None:
+        """Look after every block, and often enough to miss no deadline, for ever."""
+        pause = min(_TICK_MAX_S, self._policy.broadcast_timeout_ms / 4000)
+        while True:
+            sleeper = asyncio.ensure_future(self._clock.sleep(pause))
+            waker = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait((sleeper, waker), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                sleeper.cancel()
+                waker.cancel()
+            self._wake.clear()
+            await self._look()
+
+    async def resume(self, terms: Mapping[str, MarketTerms]) -> None:
+        """Take up every match that was active when the server stopped."""
+        families = {number: asset.family for number, asset in self._assets.items()}
+        now = self._clock.now_ms()
+        for stored in await load_active_matches(self._database):
+            market = terms.get(stored.market)
+            if market is None:
+                log.warning(
+                    "match of a market that is not configured", match=stored.match_id.hex(), market=stored.market
+                )
+                continue
+            settling = Settling(stored, market.base, market.quote, self._policy)
+            resume(settling, families, now)
+            await self._lock_again(self._add(settling))
+        self._new_blocks.update(self._assets)
+        self._wake.set()
+
+    async def _lock_again(self, settling: Settling) -> None:
+        """The coins of a side that has not swapped yet are promised to this match."""
+        for side in Party:
+            if not settling.swap.legs[side].known:
+                stored = await load_order(self._database, settling.order(side))
+                if stored is None or isinstance(stored.order, CancelOrder):
+                    continue
+                try:
+                    self._locks[settling.asset(side)].lock(stored.order.id, stored.order.coins)
+                except RpcError as error:
+                    log.warning("coins of a match are locked twice", order=stored.order.id.hex(), error=str(error))
+
+    def _block(self, asset_id: int) -> None:
+        self._new_blocks.add(asset_id)
+        self._wake.set()
+
+    async def _look(self) -> None:
+        fresh, self._new_blocks = self._new_blocks, set()
+        watched = [
+            self._check_depth(settling, side)
+            for settling in self._active.values()
+            if (side := _WATCHED.get(settling.status)) is not None and settling.asset(side) in fresh
+        ]
+        if watched:
+            await asyncio.gather(*watched)
+        now = self._clock.now_ms()
+        due = [
+            (settling, judgement)
+            for settling in self._active.values()
+            if not settling.searching and (judgement := judge(settling.swap, now)) is not None
+        ]
+        # Together, so that they commit together; in portions, so that everybody else has a turn in between.
+        for start in range(0, len(due), _PORTION):
+            await asyncio.gather(*(self._fail(*verdict) for verdict in due[start : start + _PORTION]))
+
+    async def _check_depth(self, settling: Settling, side: Party) -> None:
+        leg = settling.swap.legs[side]
+        try:
+            depth = await self._assets[settling.asset(side)].swap_confirmations(leg.coin_id, leg.contract)
+        except ElectrumError as error:
+            log.warning("contract out of view", match=settling.match_id.hex(), error=str(error))
+            self._new_blocks.add(settling.asset(side))
+            return
+        seen = Vanished(side) if depth is None else Seen(side, depth, self._clock.now_ms())
+        settling.learn(seen)
+        self.swap_seen(settling, side)
+
+    # Endings
+
+    async def _fail(self, settling: Settling, judgement: Judgement) -> None:
+        """End a match that will not complete by our rules; what is on chain goes on."""
+        if settling.match_id not in self._active:
+            return
+        points = self._blame(settling, judgement)
+        await self._database.write(change_match(settling.match_id, active=False), *self._reputations.writes(points))
+        settling.record(active=False)
+        settling.learn(Revoked())
+        self._reputations.take_effect(points)
+        at_fault = judgement.at_fault
+        blamed = None if at_fault is None else SIDE_NAMES[at_fault]
+        log.info("match revoked", match=settling.match_id.hex(), status=settling.status.name, at_fault=blamed)
+        for side in Party:
+            note = RevokeMatch(order_id=Hex(settling.order(side)), match_id=Hex(settling.match_id))
+            self._hub.send(settling.account(side), REVOKE_MATCH, signed(self._key, note))
+        if at_fault is not None:
+            await self._orders.revoke_order(settling.stored.market, settling.order(at_fault))
+        await self._retire(settling)
+
+    def _blame(self, settling: Settling, judgement: Judgement) -> list[Point]:
+        outcome: Outcome | None = judgement.outcome
+        if judgement.at_fault is None or outcome is None:
+            return []
+        account = settling.account(judgement.at_fault)
+        return [Point(account_id=account, outcome=outcome, link=settling.match_id, stamp=self._clock.now_ms())]
+
+    async def _retire(self, settling: Settling) -> None:
+        """Forget a match that ended, and free what it held."""
+        if self._active.pop(settling.match_id, None) is None:
+            return
+        for mark in _marks(settling):
+            if self._users.get(mark) == settling.match_id:
+                del self._users[mark]
+        for side in Party:
+            own = self._by_account.get(settling.account(side), {})
+            own.pop(settling.match_id, None)
+            if not own:
+                self._by_account.pop(settling.account(side), None)
+        for side in Party:
+            market, order = settling.stored.market, settling.order(side)
+            if not self._orders.is_active(market, order) and not self._busy(order, settling.account(side)):
+                self._release(settling, side)
+                await self._orders.order_settled(order)
+
+    def _busy(self, order_id: bytes, account_id: bytes) -> bool:
+        """Whether another active match settles that order."""
+        own: Iterable[Settling] = self._by_account.get(account_id, {}).values()
+        return any(order_id in (other.stored.maker_order, other.stored.taker_order) for other in own)
+
+    def _release(self, settling: Settling, side: Party) -> None:
+        self._locks[settling.asset(side)].release(settling.order(side))
+
+    def _add(self, settling: Settling) -> Settling:
+        self._active[settling.match_id] = settling
+        for mark in _marks(settling):
+            self._users.setdefault(mark, settling.match_id)
+        for side in Party:
+            self._by_account.setdefault(settling.account(side), {})[settling.match_id] = settling
+        return settling
+
+
+def _marks(settling: Settling) -> list[bytes]:
+    """What no two active matches may share."""
+    legs = [mark for leg in settling.swap.legs if leg.known for mark in (leg.coin_id, leg.contract)]
+    return [*legs, settling.swap.secret_hash] if settling.swap.secret_hash else legs

@@ -1,0 +1,313 @@
+"""`init` and `redeem`: what a trader reports, judged by what its chain shows (protocol sections 7.3 and 7.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from hashlib import sha256
+from typing import Protocol, TypeVar
+
+import structlog
+
+from twinlock.chain.errors import ChainError, CoinIdError
+from twinlock.chain.keys import PrivateKey
+from twinlock.chain.terms import ContractAudit, ContractTerms
+from twinlock.electrum.errors import ElectrumError
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.constants import SECRET_BYTES
+from twinlock.protocol.messages.swaps import Acknowledgement, Audit, Init, Redeem, Redemption
+from twinlock.protocol.reputation import Outcome
+from twinlock.protocol.routes import AUDIT, INIT, REDEEM, REDEMPTION
+from twinlock.protocol.signing import check, require, sign, signed
+from twinlock.protocol.swap import MatchStatus, Party, Verdict
+from twinlock.protocol.swap.audit import Finding, check_contract
+from twinlock.protocol.swap.events import Acknowledged, Announced, Audited, RedeemAccepted, Seen, Step
+from twinlock.protocol.wire import Hex, Signed
+from twinlock.seams import Clock
+from twinlock.server.assets import AssetBackend, CoinNotFoundError, SwapCoin
+from twinlock.server.assets.backend import RedemptionError
+from twinlock.server.comms.hub import Call, Hub, refuse
+from twinlock.server.db import Database
+from twinlock.server.db.accounts import Point
+from twinlock.server.db.matches import change_match
+from twinlock.server.swapper.settling import SIDE_NAMES, Settling, SwapPolicy
+from twinlock.server.users.accounts import Accounts
+from twinlock.server.users.reputation import Reputations
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
+
+# A transaction is looked for every 3 s at first, slowing down to every 30 s.
+_RETRY_FIRST_S = 3.0
+_RETRY_LAST_S = 30.0
+_RETRY_GROWTH = 1.5
+
+_INITS = {Party.MAKER: MatchStatus.NEWLY_MATCHED, Party.TAKER: MatchStatus.MAKER_SWAP_CAST}
+_REDEEMS = {Party.MAKER: MatchStatus.TAKER_SWAP_CAST, Party.TAKER: MatchStatus.MAKER_REDEEMED}
+
+
+class Matches(Protocol):
+    """The matches under way (the executor)."""
+
+    def find(self, match_id: bytes) -> Settling | None: ...
+
+    def reused(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> bool: ...
+
+    def swap_seen(self, settling: Settling, side: Party) -> None: ...
+
+    async def expired(self, settling: Settling) -> None: ...
+
+    async def completed(self, settling: Settling) -> None: ...
+
+
+class ReportDesk:
+    """Answers `init` and `redeem`, and relays them as `audit` and `redemption`."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        database: Database,
+        accounts: Accounts,
+        reputations: Reputations,
+        assets: Mapping[int, AssetBackend],
+        matches: Matches,
+        policy: SwapPolicy,
+        key: PrivateKey,
+        clock: Clock,
+    ) -> None:
+        self._hub = hub
+        self._database = database
+        self._accounts = accounts
+        self._reputations = reputations
+        self._assets = assets
+        self._matches = matches
+        self._policy = policy
+        self._key = key
+        self._clock = clock
+        hub.serve(INIT, self.init, waits=True)
+        hub.serve(REDEEM, self.redeem, waits=True)
+
+    async def init(self, call: Call[Init]) -> Acknowledgement:
+        """Take a contract in. Raises RpcError 22, 6, 26, 64, 24 or 25."""
+        report = call.payload
+        settling, side = self._begin(call.account, report, report.order_id, report.match_id, _INITS)
+        asset = self._assets[settling.asset(side)]
+        _check_syntax(report, asset)
+        settling.searching.add(side)
+        try:
+            coin = await self._search(partial(asset.swap, bytes(report.coin_id), bytes(report.contract)))
+            self._still(settling, side, _INITS)
+            self._judge(settling, side, report, coin)
+            if coin.terms.lock_time * 1000 <= self._clock.now_ms():
+                await self._matches.expired(settling)
+                raise RpcError(ErrorCode.CONTRACT, "the contract is expired already", code="contract.expired")
+            await self._store_contract(settling, side, report, coin)
+        finally:
+            settling.searching.discard(side)
+        call.after.append(partial(self._relay_contract, settling, side))
+        return self._receipt(report, report.match_id)
+
+    async def redeem(self, call: Call[Redeem]) -> Acknowledgement:
+        """Take a redemption in. Raises RpcError 22, 6, 26, 64, 25, 52, 24 or 29."""
+        report = call.payload
+        settling, side = self._begin(call.account, report, report.order_id, report.match_id, _REDEEMS)
+        leg = settling.swap.legs[side.other]
+        asset = self._assets[settling.asset(side.other)]
+        _parse_coin(asset, report.coin_id)
+        if not _opens(report.secret, settling.swap.secret_hash):
+            raise RpcError(ErrorCode.INVALID_REQUEST, "the secret does not open the contract", code="redeem.secret")
+        settling.searching.add(side)
+        try:
+            await self._search(partial(asset.redemption, bytes(report.coin_id), leg.coin_id, leg.contract))
+            self._still(settling, side, _REDEEMS)
+            await self._store_redemption(settling, side, report)
+        finally:
+            settling.searching.discard(side)
+        call.after.append(partial(self._relay_redemption, settling, side))
+        return self._receipt(report, report.match_id)
+
+    def _begin(
+        self, account_id: bytes, report: Signed, order_id: bytes, match_id: bytes, turns: Mapping[Party, MatchStatus]
+    ) -> tuple[Settling, Party]:
+        account = self._accounts.get(account_id)
+        if account is None:
+            raise RpcError(ErrorCode.ACCOUNT_NOT_FOUND, "no such account")
+        require(account.pubkey, report.signed_bytes(), report.sig)
+        settling = self._matches.find(bytes(match_id))
+        side = settling.side_of(bytes(order_id)) if settling is not None else None
+        if settling is None or side is None or settling.account(side) != account_id:
+            raise RpcError(
+                ErrorCode.UNKNOWN_MATCH, "no active match of yours has this ID", fix="ask for its match_status"
+            )
+        if settling.status is not turns[side]:
+            raise RpcError(
+                ErrorCode.SETTLEMENT_SEQUENCE,
+                f"the match stands at {settling.status.name}, it is not your turn",
+                numbers={"status": int(settling.status)},
+                fix="ask for its match_status",
+            )
+        if side in settling.searching:
+            raise RpcError(ErrorCode.DUPLICATE_REQUEST, "this report is being looked up already", fix="wait")
+        return settling, side
+
+    def _still(self, settling: Settling, side: Party, turns: Mapping[Party, MatchStatus]) -> None:
+        """The match may have failed while its transaction was looked for."""
+        if self._matches.find(settling.match_id) is None or settling.status is not turns[side]:
+            raise RpcError(ErrorCode.UNKNOWN_MATCH, "the match is no longer active")
+
+    async def _search(self, look: Callable[[], Awaitable[T]]) -> T:
+        """Look until it is found or the wait is over. Raises RpcError 24, 25 or 29."""
+        deadline = self._clock.now_ms() + self._policy.tx_wait_ms
+        pause = _RETRY_FIRST_S
+        while True:
+            try:
+                return await look()
+            except (CoinNotFoundError, ElectrumError) as error:
+                if self._clock.now_ms() + pause * 1000 > deadline:
+                    raise refuse(ErrorCode.TRANSACTION_UNDISCOVERED, error) from error
+            except RedemptionError as error:
+                raise refuse(ErrorCode.REDEMPTION, error) from error
+            except ChainError as error:
+                raise refuse(ErrorCode.CONTRACT, error) from error
+            await self._clock.sleep(pause)
+            pause = min(pause * _RETRY_GROWTH, _RETRY_LAST_S)
+
+    def _judge(self, settling: Settling, side: Party, report: Init, coin: SwapCoin) -> None:
+        """Checks 2 to 7 of section 7.3."""
+        family = self._assets[settling.asset(side)].family
+        point = family.parse_coin_id(report.coin_id)
+        reused = self._matches.reused(
+            settling, side, bytes(report.coin_id), bytes(report.contract), coin.terms.secret_hash
+        )
+        finding = Finding(
+            audit=ContractAudit(coin.terms, coin.value, point),
+            confirmations=coin.confirmations,
+            fee_rate=coin.fee_rate or 0,
+            seen_before=reused,
+        )
+        check_contract(settling.swap, side, finding, strict=True)
+
+    async def _store_contract(self, settling: Settling, side: Party, report: Init, coin: SwapCoin) -> None:
+        name, now = SIDE_NAMES[side], self._clock.now_ms()
+        columns = {
+            f"{name}_contract": bytes(report.contract),
+            f"{name}_swap_coin": bytes(report.coin_id),
+            f"{name}_swap_time": now,
+            f"{name}_swap_sig": bytes(report.sig),
+            "status": int(MatchStatus.MAKER_SWAP_CAST if side is Party.MAKER else MatchStatus.TAKER_SWAP_CAST),
+        }
+        await self._database.write(change_match(settling.match_id, **columns))
+        settling.record(**columns)
+        settling.raw[side] = coin.raw_tx
+        coin_id = bytes(report.coin_id)
+        settling.learn(
+            Announced(side, coin_id, bytes(report.contract)),
+            Audited(side, coin_id, Verdict.SOUND, coin.terms.secret_hash),
+            Seen(side, coin.confirmations, now),
+        )
+        self._matches.swap_seen(settling, side)
+        log.info("contract accepted", match=settling.match_id.hex(), side=name, confirmations=coin.confirmations)
+
+    async def _store_redemption(self, settling: Settling, side: Party, report: Redeem) -> None:
+        name, now = SIDE_NAMES[side], self._clock.now_ms()
+        complete = side is Party.TAKER
+        columns: dict[str, object] = {
+            f"{name}_redeem_coin": bytes(report.coin_id),
+            f"{name}_redeem_time": now,
+            f"{name}_redeem_sig": bytes(report.sig),
+            "status": int(MatchStatus.MATCH_COMPLETE if complete else MatchStatus.MAKER_REDEEMED),
+            "secret": bytes(report.secret),
+            "active": not complete,
+        }
+        points = [] if settling.swap.terms.self_trade else [self._success(settling, side, now)]
+        await self._database.write(change_match(settling.match_id, **columns), *self._reputations.writes(points))
+        settling.record(**columns)
+        settling.learn(RedeemAccepted(side.other, bytes(report.coin_id), bytes(report.secret), now))
+        self._reputations.take_effect(points)
+        log.info("redemption accepted", match=settling.match_id.hex(), side=name)
+        if complete:
+            await self._matches.completed(settling)
+
+    def _success(self, settling: Settling, side: Party, now: int) -> Point:
+        return Point(account_id=settling.account(side), outcome=Outcome.SWAP_SUCCESS, link=settling.match_id, stamp=now)
+
+    def _receipt(self, report: Signed, match_id: Hex) -> Acknowledgement:
+        return Acknowledgement(match_id=match_id, sig=sign(self._key, report.signed_bytes()))
+
+    def _relay_contract(self, settling: Settling, side: Party) -> None:
+        """Ask the other side to audit; its silence stops nothing."""
+        name, leg = SIDE_NAMES[side], settling.swap.legs[side]
+        message = signed(
+            self._key,
+            Audit(
+                order_id=Hex(settling.order(side.other)),
+                match_id=Hex(settling.match_id),
+                timestamp=getattr(settling.stored, f"{name}_swap_time"),
+                coin_id=Hex(leg.coin_id),
+                contract=Hex(leg.contract),
+                tx=Hex(settling.raw.get(side, b"")),
+            ),
+        )
+        account = settling.account(side.other)
+        asked = self._hub.request(account, AUDIT, message, self._policy.broadcast_timeout_ms)
+        column = f"{SIDE_NAMES[side.other]}_audit_sig"
+        self._hub.start(self._take_receipt(settling, side, Step.CONTRACT, asked.answer, message, account, column))
+
+    def _relay_redemption(self, settling: Settling, side: Party) -> None:
+        name = SIDE_NAMES[side]
+        message = signed(
+            self._key,
+            Redemption(
+                order_id=Hex(settling.order(side.other)),
+                match_id=Hex(settling.match_id),
+                coin_id=Hex(getattr(settling.stored, f"{name}_redeem_coin")),
+                secret=Hex(settling.stored.secret),
+                timestamp=getattr(settling.stored, f"{name}_redeem_time"),
+            ),
+        )
+        account = settling.account(side.other)
+        asked = self._hub.request(account, REDEMPTION, message, self._policy.broadcast_timeout_ms)
+        column = f"{SIDE_NAMES[side.other]}_redemption_sig"
+        self._hub.start(self._take_receipt(settling, side.other, Step.REDEEM, asked.answer, message, account, column))
+
+    async def _take_receipt(
+        self,
+        settling: Settling,
+        leg: Party,
+        step: Step,
+        answer: Awaitable[Acknowledgement],
+        message: Audit | Redemption,
+        account_id: bytes,
+        column: str,
+    ) -> None:
+        try:
+            receipt = await answer
+        except (RpcError, TimeoutError) as error:
+            log.info("relay not acknowledged", match=settling.match_id.hex(), step=step.value, reason=str(error))
+            return
+        account = self._accounts.get(account_id)
+        if account is None or not check(account.pubkey, message.signed_bytes(), receipt.sig):
+            log.info("acknowledgement not signed", match=settling.match_id.hex(), step=step.value)
+            return
+        await self._database.write(change_match(settling.match_id, **{column: bytes(receipt.sig)}))
+        settling.record(**{column: bytes(receipt.sig)})
+        settling.learn(Acknowledged(leg, step))
+
+
+def _check_syntax(report: Init, asset: AssetBackend) -> ContractTerms:
+    _parse_coin(asset, report.coin_id)
+    try:
+        return asset.family.parse_contract(report.contract)
+    except ChainError as error:
+        raise refuse(ErrorCode.CONTRACT, error) from error
+
+
+def _parse_coin(asset: AssetBackend, coin_id: bytes) -> None:
+    try:
+        asset.family.parse_coin_id(coin_id)
+    except CoinIdError as error:
+        raise refuse(ErrorCode.CONTRACT, error) from error
+
+
+def _opens(secret: bytes, secret_hash: bytes) -> bool:
+    return len(secret) == SECRET_BYTES and sha256(secret).digest() == secret_hash

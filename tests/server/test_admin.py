@@ -1,0 +1,112 @@
+"""The operator's API (protocol section 10.4)."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange
+
+from twinlock.protocol import routes
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.constants import PREPAID_ASSET_ID
+from twinlock.protocol.orders import Side
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def exchange(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Exchange]:
+    password = tmp_path / "password"
+    password.write_text("open sesame\n")
+    exchange = Exchange(tmp_path / "data")
+    exchange.settings = {"admin_listen": "127.0.0.1:0", "admin_password_file": password}
+    await exchange.start()
+    yield exchange
+    await exchange.close()
+
+
+@pytest.fixture
+async def admin(exchange: Exchange) -> AsyncIterator[httpx.AsyncClient]:
+    context = ssl.create_default_context(cafile=str(exchange.running.certificate))
+    base = f"https://localhost:{exchange.running.admin_port}/api"
+    async with httpx.AsyncClient(verify=context, base_url=base, auth=("anybody", "open sesame")) as client:
+        yield client
+
+
+async def test_nobody_without_the_password(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    assert (await admin.get("/ping")).json() == "pong"
+    for auth in (("anybody", "wrong"), ("open sesame", "")):
+        assert (await admin.get("/ping", auth=auth)).status_code == 401
+    admin.auth = httpx.Auth()
+    for header in ("", "Basic %%", "Bearer open sesame"):
+        assert (await admin.get("/ping", headers={"Authorization": header})).status_code == 401
+
+
+async def test_what_changes_state_is_posted(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    assert (await admin.get("/market/ltc_btc/suspend")).status_code == 405
+    assert (await admin.get("/market/nothing")).status_code == 400
+
+
+async def test_accounts_outcomes_and_forgiveness(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    trader = await exchange.trader()
+    trader.lies = True
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    await trader.note(routes.SCORECHANGED)
+    name = trader.account.hex()
+    assert (await admin.get("/accounts")).json() == [name]
+    account = (await admin.get(f"/account/{name}")).json()
+    assert (account["pubkey"], account["tier"], account["connected"]) == (trader.key.public.hex(), 2, True)
+    [fail] = (await admin.get(f"/account/{name}/fails")).json()
+    assert (fail["outcome"], fail["score"], fail["link"]) == ("preimage_miss", -2, receipt.order_id.hex())
+    assert (await admin.post(f"/account/{name}/forgive_user")).json()["forgiven"] is True
+    assert (await admin.get(f"/account/{name}")).json()["reputation"]["score"] == 0
+    assert (await admin.get(f"/account/{name}/fails")).json() == []
+
+
+async def test_prepaid_bonds_are_used_once(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    [code] = (await admin.post("/prepaybonds?days=30&strength=3")).json()
+    trader, thief = await exchange.guest(), await exchange.guest()
+    result = await trader.post_bond(PREPAID_ASSET_ID, bytes.fromhex(code))
+    assert (result.amount, result.strength, result.reputation.bonded_tier) == (0, 3, 3)
+    assert (await trader.connect()).active_bonds[0].asset_id == PREPAID_ASSET_ID
+    with pytest.raises(RpcError) as caught:
+        await thief.post_bond(PREPAID_ASSET_ID, bytes.fromhex(code))
+    assert caught.value.rpc_code == ErrorCode.BOND
+
+
+async def test_markets_books_and_suspension(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    [market] = (await admin.get("/markets")).json()
+    assert (market["market"], market["running"]) == ("ltc_btc", True)
+    assert [o["oid"] for o in (await admin.get("/market/ltc_btc/orderbook")).json()["orders"]] == [
+        receipt.order_id.hex()
+    ]
+    assert isinstance((await admin.get("/market/ltc_btc/epochorders")).json(), list)
+    assert (await admin.get("/market/ltc_btc/matches?includeinactive=true")).json() == []
+    suspended = (await admin.post("/market/ltc_btc/suspend?persist=false")).json()
+    await trader.note(routes.REVOKE_ORDER)
+    assert (await admin.get("/market/ltc_btc")).json()["finalepoch"] == suspended["finalepoch"]
+    assert (await admin.post("/market/ltc_btc/resume")).json()["startepoch"] > suspended["finalepoch"]
+
+
+async def test_notes_fees_and_the_data_api(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    trader = await exchange.trader()
+    assert (await admin.post(f"/account/{trader.account.hex()}/notify", content="hello")).json() == {"sent": True}
+    assert await trader.note(routes.NOTIFY) == "hello"
+    await admin.post("/notifyall", content="all of you")
+    await trader.note(routes.NOTIFY, lambda note: note == "all of you")
+    assert (await admin.post("/asset/btc/setfeescale/2.0")).json() == {"symbol": "btc", "feescale": 2.0}
+    assert (await admin.post("/asset/btc/setfeescale/0")).status_code == 400
+    assert (await admin.get("/asset/btc")).json()["synced"] is True
+    await admin.post("/enabledataapi/false")
+    with pytest.raises(RpcError) as caught:
+        await trader.ask(routes.SPOTS, None)
+    assert caught.value.rpc_code == ErrorCode.TOO_MANY_REQUESTS

@@ -1,0 +1,83 @@
+"""Bonds: waiting, repeating, expiring (protocol sections 4.5, 4.6)."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.server.conftest import BOND, BTC, LOT, LTC, MARKET, RATE, Exchange, until
+
+from twinlock.chain.family import family_of
+from twinlock.protocol import routes
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.orders import Side
+from twinlock.protocol.signing import check
+from twinlock.seams import SystemClock
+
+pytestmark = pytest.mark.anyio
+
+REGTEST_EXPIRY_S = 240
+
+
+def now_s() -> int:
+    return SystemClock().now_ms() // 1000
+
+
+async def test_a_bond_waits_for_its_confirmation_and_says_so_when_asked_again(exchange: Exchange) -> None:
+    trader = await exchange.guest()
+    chain = exchange.chains[BTC]
+    payment = trader.bond_payment(BTC, BOND, now_s() + 86_400)
+    coin_id = family_of(chain.coin).coin_id(chain.send(payment), 0)
+    waiting = asyncio.create_task(trader.post_bond(BTC, coin_id))
+    await until(lambda: exchange.running.manager.bonds.confirming == 1)
+    with pytest.raises(RpcError) as caught:
+        await trader.post_bond(BTC, coin_id)
+    assert caught.value.rpc_code == ErrorCode.BOND_CONFIRMING
+    chain.mine()
+    result = await waiting
+    assert (result.strength, result.bond_id, result.amount) == (1, coin_id, BOND)
+    assert check(exchange.running.key.public, result.signed_bytes(), result.sig)
+    again = await trader.post_bond(BTC, coin_id)
+    assert again.reputation.bonded_tier == 1
+
+
+async def test_a_bond_belongs_to_the_account_it_commits_to(exchange: Exchange) -> None:
+    owner, thief = await exchange.trader(), await exchange.guest()
+    account = exchange.running.manager.accounts.get(owner.account)
+    assert account is not None
+    [(_, coin_id)] = account.bonds
+    with pytest.raises(RpcError) as caught:
+        await thief.post_bond(BTC, coin_id)
+    assert caught.value.rpc_code == ErrorCode.BOND
+
+
+async def test_a_spent_bond_is_refused(exchange: Exchange) -> None:
+    trader = await exchange.guest()
+    chain = exchange.chains[BTC]
+    funds = chain.spend(chain.fund(trader.new_key(), BOND), trader.new_key())
+    chain.spend(funds, trader.new_key())
+    with pytest.raises(RpcError) as caught:
+        await trader.post_bond(BTC, family_of(chain.coin).coin_id(funds.point.txid, 0))
+    assert caught.value.rpc_code == ErrorCode.BOND
+
+
+async def test_an_expired_bond_takes_the_tier_and_the_orders_with_it(exchange: Exchange) -> None:
+    trader = await exchange.guest()
+    chain = exchange.chains[BTC]
+    lock_time = now_s() + REGTEST_EXPIRY_S + 3
+    payment = trader.bond_payment(BTC, BOND, lock_time)
+    coin_id = family_of(chain.coin).coin_id(chain.send(payment), 0)
+    chain.mine()
+    await trader.post_bond(BTC, coin_id)
+    await trader.connect()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    await until(lambda: now_s() > lock_time - REGTEST_EXPIRY_S)
+    await exchange.running.manager.bonds.sweep()
+    expired = await trader.note(routes.BONDEXPIRED)
+    assert (expired.coin_id, expired.tier, expired.reputation.bonded_tier) == (coin_id, 0, 0)
+    assert check(exchange.running.key.public, expired.signed_bytes(), expired.sig)
+    assert (await trader.note(routes.TIERCHANGE)).tier == 0
+    assert (await trader.note(routes.REVOKE_ORDER)).order_id == receipt.order_id
+    assert (await trader.connect()).active_bonds == []

@@ -1,0 +1,147 @@
+"""A thousand connections that want nothing good cost the others nothing: counted and bounded, never timed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
+
+from twinlock.protocol import routes
+from twinlock.protocol.limits import ALLOWANCES, MAX_SEND_QUEUE, Meter
+from twinlock.protocol.orders import Side
+from twinlock.seams import VirtualClock
+from twinlock.server.comms.channel import Channel
+from twinlock.server.comms.frames import Opcode, encode
+from twinlock.server.comms.hub import Hub
+from twinlock.server.comms.link import INBOX_HIGH, READ_WAIT_S, WRITE_WAIT_S, Link
+
+pytestmark = pytest.mark.anyio
+
+CROWD = 1_000
+
+
+class Wire(asyncio.Transport):
+    """A transport that counts. One whose peer does not read asks for a pause as soon as it holds anything."""
+
+    def __init__(self, link: Link, *, reads: bool = True) -> None:
+        super().__init__()
+        self.link = link
+        self.reads = reads
+        self.held = self.writes = 0
+        self.closed = self.receiving = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.writes += 1
+        if not self.reads:
+            self.held += len(data)
+            self.link.pause_writing()
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = True
+
+    def pause_reading(self) -> None:
+        self.receiving = False
+
+    def resume_reading(self) -> None:
+        self.receiving = True
+
+
+def crowd(hub: Hub, clock: VirtualClock, *, reads: bool = True) -> list[Wire]:
+    """Connected links, each from an address of its own."""
+    wires = []
+    for number in range(CROWD):
+        link = Link(hub, f"10.0.{number // 250}.{number % 250}", clock)
+        wires.append(Wire(link, reads=reads))
+        link.connection_made(wires[-1])
+    return wires
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def hub(clock: VirtualClock) -> Hub:
+    return Hub(clock)
+
+
+async def test_links_that_never_authenticate_have_no_task_and_are_cut_in_time(hub: Hub, clock: VirtualClock) -> None:
+    tasks = len(asyncio.all_tasks())
+    wires = crowd(hub, clock)
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == tasks
+    assert hub.connected == CROWD
+    for wire in wires:
+        wire.link.tick(clock.monotonic() + READ_WAIT_S)
+    assert hub.connected == 0
+    assert all(wire.closed for wire in wires)
+
+
+async def test_links_that_read_nothing_hold_a_bounded_queue_and_do_not_slow_the_reader(
+    hub: Hub, clock: VirtualClock
+) -> None:
+    deaf = crowd(hub, clock, reads=False)
+    attentive = Wire(Link(hub, "10.1.0.1", clock))
+    attentive.link.connection_made(attentive)
+    channel = Channel()
+    for wire in (*deaf, attentive):
+        channel.add(wire.link)
+    frame = encode(Opcode.TEXT, b"news")
+    for _ in range(3):
+        channel.publish(frame)
+    await until(lambda: attentive.writes > 0)
+    written = [wire.writes for wire in deaf]
+    for _ in range(MAX_SEND_QUEUE - 1):
+        for wire in deaf[:50]:
+            wire.link.send_frame(frame)
+    assert max(written) == 1  # a link whose peer does not read is not written to again
+    assert all(wire.held <= 3 * len(frame) for wire in deaf)
+    for wire in deaf[:50]:
+        wire.link.send_frame(frame)
+    assert all(wire.closed for wire in deaf[:50])  # the queue is full
+    await clock.advance(WRITE_WAIT_S + 1)
+    for wire in (*deaf, attentive):
+        wire.link.tick(clock.monotonic())
+    assert hub.connected == 1
+    assert set(channel) == {attentive.link}
+
+
+async def test_a_flood_is_not_read_further_than_the_inbox(hub: Hub, clock: VirtualClock) -> None:
+    [wire] = crowd(hub, clock)[:1]
+    frame = b"\x81\x82" + bytes(4) + b"{}"
+    wire.receiving = True
+    wire.link.data_received(frame * (INBOX_HIGH + 1))
+    assert not wire.receiving
+    await until(lambda: wire.receiving)
+
+
+async def test_links_that_come_and_go_leave_no_trace(hub: Hub, clock: VirtualClock) -> None:
+    for _ in range(3):
+        for wire in crowd(hub, clock):
+            wire.link.connection_lost(None)
+    assert hub.connected == 0
+    assert hub.refusal("10.0.0.1") is None
+    assert not hub._per_address
+    assert not hub._pending
+
+
+async def test_a_crowd_beside_a_trader_does_not_draw_from_its_buckets(exchange: Exchange) -> None:
+    """A real server and a real trader, who trades as if the strangers at their limits were not there."""
+    trader = await exchange.trader()
+    hub = exchange.running.hub
+    strangers = [Link(hub, f"10.2.0.{number}", VirtualClock()) for number in range(200)]
+    enough = 2 * ALLOWANCES[Meter.ORDERS].burst  # the buckets fill again meanwhile, by the real clock
+    for link in strangers:
+        assert not all(hub.meters.allows("limit", link.address, link.meter) for _ in range(enough))
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    assert (await trader.ask(routes.CONFIG, None)).api_version == 3

@@ -1,0 +1,66 @@
+"""Group commits, on each engine: together when all is well, each for itself when one fails."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from twinlock.server.db import Database, DatabaseError, Write
+from twinlock.server.db.migrate import migrate
+from twinlock.server.db.schema import meta, metadata
+
+pytestmark = pytest.mark.anyio
+
+ADD = meta.insert()
+
+
+def row(key: str) -> Write:
+    return Write(ADD, [{"key": key, "value": b"x"}])
+
+
+@pytest.fixture
+def url(db_url: str, tmp_path: object) -> str:
+    return db_url or f"sqlite+aiosqlite:///{tmp_path}/test.db"
+
+
+async def keys(database: Database) -> list[str]:
+    return await database.fetch(sa.select(meta.c.key).order_by(meta.c.key), lambda found: str(found["key"]))
+
+
+async def test_a_bad_work_fails_alone(url: str) -> None:
+    await migrate(url)
+    async with Database(url) as database:
+        works = [[row("a")], [row("b"), row("a")], [row("c")]]
+        results = await asyncio.gather(*(database.submit(work) for work in works), return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), DatabaseError, type(None)]
+        assert await keys(database) == ["a", "c"]
+
+
+async def test_writes_keep_their_order_and_survive(url: str) -> None:
+    await migrate(url)
+    async with Database(url) as database:
+        change = Write(meta.update().where(meta.c.key == "k7").values(value=b"changed"))
+        pending = [database.submit([row(f"k{number}")]) for number in range(200)]
+        pending.append(database.submit([change]))
+    await asyncio.gather(*pending)
+    async with Database(url) as database:
+        assert len(await keys(database)) == 200
+        found = await database.fetch_one(sa.select(meta.c.value).where(meta.c.key == "k7"), lambda r: bytes(r["value"]))
+        assert found == b"changed"
+
+
+async def test_the_steps_lead_to_the_schema(url: str) -> None:
+    await migrate(url)
+    await migrate(url)
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        tables = await connection.run_sync(lambda sync: set(sa.inspect(sync).get_table_names()))
+        columns = await connection.run_sync(
+            lambda sync: {t: {c["name"] for c in sa.inspect(sync).get_columns(t)} for t in metadata.tables}
+        )
+    await engine.dispose()
+    assert tables == set(metadata.tables) | {"alembic_version"}
+    assert columns == {name: set(table.columns.keys()) for name, table in metadata.tables.items()}

@@ -1,0 +1,71 @@
+"""Every point of a score traces to an event, under the server's signature; old clients hear nothing of it."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
+from tests.server.test_swaps import matched
+
+from twinlock.protocol import routes
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.messages.explain import ExplainRequest, Explanation
+from twinlock.protocol.orders import Side
+from twinlock.protocol.reputation import Outcome
+from twinlock.protocol.signing import check
+from twinlock.server.db.accounts import Point, add_points
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_missed_preimage_names_the_order_and_its_epoch(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    trader = await exchange.trader()
+    trader.lies = True
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    changed = await trader.note(routes.SCORECHANGED)
+    told: Explanation = await trader.ask(routes.EXPLAIN, ExplainRequest())
+    config = await trader.ask(routes.CONFIG, None)
+    [record] = told.outcomes
+    assert check(config.public_key, record.signed_bytes(), record.sig)
+    assert (record.kind, record.link, record.orders) == ("order", receipt.order_id, [receipt.order_id])
+    assert (record.market, record.epoch) == ("ltc_btc", receipt.server_time // 400)
+    assert (record.name, record.score, record.counts) == ("preimage miss", -2, True)
+    assert told.reputation == changed.reputation
+    assert told.adds_up()
+
+
+async def test_a_failed_match_names_both_and_the_windows_forget(exchange: Exchange) -> None:
+    exchange.settings = {"broadcast_timeout_ms": 1_000}
+    await exchange.stop()
+    await exchange.start()
+    made = await matched(exchange)
+    await made.maker.note(routes.REVOKE_MATCH)
+    account = exchange.running.manager.accounts.get(made.maker.account)
+    assert account is not None
+    await until(lambda: Outcome.NO_SWAP_AS_MAKER in account.record.matches)
+    told: Explanation = await made.maker.ask(routes.EXPLAIN, ExplainRequest())
+    [fault] = [record for record in told.outcomes if record.kind == "match"]
+    assert (fault.link, fault.score) == (made.match.match_id, -4)
+    assert fault.orders == [made.match.order_id] or made.match.order_id not in fault.orders
+    assert len(fault.orders) == 1
+    stamps = count(fault.stamp + 1)
+    points = [
+        Point(account_id=account.account_id, outcome=Outcome.SWAP_SUCCESS, link=bytes([n]) * 32, stamp=next(stamps))
+        for n in range(60)
+    ]
+    await exchange.running.database.write(*add_points(points))
+    exchange.running.manager.reputations.take_effect(points)
+    later: Explanation = await made.maker.ask(routes.EXPLAIN, ExplainRequest())
+    assert [record.counts for record in later.outcomes if record.link == fault.link] == [False]
+    assert (later.reputation.score, later.adds_up()) == (60, True)
+    assert next(record.market for record in later.outcomes) == ""
+
+
+async def test_only_its_owner_hears_it(exchange: Exchange) -> None:
+    stranger = await exchange.guest()
+    with pytest.raises(RpcError) as caught:
+        await stranger.ask(routes.EXPLAIN, ExplainRequest())
+    assert caught.value.rpc_code == ErrorCode.UNAUTHORIZED

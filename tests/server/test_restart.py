@@ -1,0 +1,135 @@
+"""The exchange is stopped at the worst moments, and goes on where it was."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
+from tests.server.trader import PATIENCE_S, Trader
+
+from twinlock.protocol import routes
+from twinlock.protocol.codes import RpcError
+from twinlock.protocol.messages.orders import OrderResult
+from twinlock.protocol.messages.status import MatchStatusRequest, OrderStatusRequest
+from twinlock.protocol.orders import OrderStatus, Side
+from twinlock.protocol.rates import base_to_quote
+from twinlock.protocol.wire import Hex
+
+pytestmark = pytest.mark.anyio
+
+VALUE = base_to_quote(RATE, 2 * LOT)
+MAKER_LOCK_S, TAKER_LOCK_S = 20 * 3600, 8 * 3600
+
+
+async def back(exchange: Exchange, *traders: Trader) -> None:
+    """Restart the server, and log everyone in again."""
+    await exchange.crash()
+    await exchange.start()
+    for trader in traders:
+        await exchange.reconnect(trader)
+        await trader.connect()
+
+
+async def status(trader: Trader, receipt: OrderResult) -> OrderStatus:
+    [found] = await trader.ask(
+        routes.ORDER_STATUS, [OrderStatusRequest(base=LTC, quote=BTC, order_id=receipt.order_id)]
+    )
+    return OrderStatus(found.status)
+
+
+async def test_a_booked_order_is_still_there_and_its_coin_locked(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    await back(exchange, trader)
+    result = await trader.connect()
+    assert [(order.id, order.status) for order in result.active_orders] == [(receipt.order_id, OrderStatus.BOOKED)]
+    book = await trader.ask(routes.ORDERBOOK, routes.ORDERBOOK.payload(base=LTC, quote=BTC))
+    assert [order.order_id for order in book.orders] == [receipt.order_id]
+    locks = exchange.running.manager.markets["ltc_btc"]
+    assert locks.book.get(receipt.order_id) is not None
+
+
+async def test_an_epoch_that_was_open_is_processed_after_the_restart(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    assert await status(trader, receipt) in (OrderStatus.EPOCH, OrderStatus.BOOKED)
+    await back(exchange, trader)
+    await trader.booked(receipt.order_id, MARKET)
+    assert await status(trader, receipt) is OrderStatus.BOOKED
+
+
+async def test_a_restart_after_each_step_of_a_swap(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    maker, taker = await exchange.trader(), await exchange.trader()
+    funds = exchange.chains[LTC].fund(maker.new_key(), 10 * LOT)
+    money = exchange.chains[BTC].fund(taker.new_key(), 10 * LOT)
+    receipt = await maker.place(maker.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await maker.booked(receipt.order_id, MARKET)
+    await taker.place(taker.limit_order(MARKET, Side.BUY, 2 * LOT, RATE, money))
+    [made] = await taker.note(routes.MATCH)
+    match_id, made_s = bytes(made.match_id), made.server_time // 1000
+    await maker.counterparty(match_id)
+    await back(exchange, maker, taker)
+    secret, secret_hash = maker.new_secret()
+    init = await maker.make_contract(match_id, LTC, 2 * LOT, secret_hash, made_s + MAKER_LOCK_S, funds)
+    await maker.ask(routes.INIT, init)
+    audit = await taker.note(routes.AUDIT)
+    await back(exchange, maker, taker)
+    [listed] = (await taker.connect()).active_matches
+    assert (listed.status, listed.side, listed.address) == (1, 1, await taker.counterparty(match_id))
+    [found] = await taker.ask(routes.MATCH_STATUS, [MatchStatusRequest(base=LTC, quote=BTC, match_id=Hex(match_id))])
+    assert (found.maker_contract, found.maker_tx, found.active) == (audit.contract, audit.tx, True)
+    exchange.chains[LTC].mine()
+    await taker.ask(
+        routes.INIT,
+        await taker.make_contract(match_id, BTC, VALUE, secret_hash, made_s + TAKER_LOCK_S, money),
+    )
+    their_audit = await maker.note(routes.AUDIT)
+    await back(exchange, maker, taker)
+    exchange.chains[BTC].mine()
+    await maker.ask(routes.REDEEM, maker.make_redemption(match_id, BTC, their_audit, secret))
+    await taker.note(routes.REDEMPTION)
+    await back(exchange, maker, taker)
+    await taker.ask(routes.REDEEM, taker.make_redemption(match_id, LTC, audit, secret))
+    await back(exchange, maker, taker)
+    assert (await taker.connect()).active_matches == []
+    assert [(await trader.connect()).score for trader in (maker, taker)] == [1, 1]
+
+
+async def test_coins_promised_to_a_match_stay_locked_over_a_restart(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    maker, taker = await exchange.trader(), await exchange.trader()
+    funds = exchange.chains[LTC].fund(maker.new_key(), 10 * LOT)
+    money = exchange.chains[BTC].fund(taker.new_key(), 10 * LOT)
+    receipt = await maker.place(maker.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await maker.booked(receipt.order_id, MARKET)
+    await taker.place(taker.limit_order(MARKET, Side.BUY, 2 * LOT, RATE, money))
+    await taker.note(routes.MATCH)
+    await back(exchange, taker)
+    with pytest.raises(RpcError) as caught:
+        await taker.place(taker.limit_order(MARKET, Side.BUY, LOT, RATE, money))
+    assert caught.value.code == "rpc.funding"
+
+
+async def test_an_order_whose_coin_was_spent_meanwhile_is_revoked_without_blame(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    await exchange.crash()
+    exchange.chains[LTC].spend(funds, trader.new_key())
+    await exchange.start()
+    await exchange.reconnect(trader)
+    await trader.connect()
+    async with asyncio.timeout(PATIENCE_S):
+        while await status(trader, receipt) is not OrderStatus.REVOKED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert len(exchange.running.manager.markets["ltc_btc"].book) == 0
+    assert (await trader.connect()).score == 0
