@@ -1,0 +1,403 @@
+"""Bonds: what an account stands on. Each is asked about, signed, stored, and only then broadcast.
+
+A bond's life is the table `_STEPS`: signed, broadcast, confirmed, posted, expired, refunding, refunded. The
+loop looks at every bond again and again, so a step that failed, or that a crash cut short, is simply taken later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from twinlock.client.desk import CoinSide, Desk
+from twinlock.client.errors import BondError, MisbehaviourError
+from twinlock.client.events import BondChanged, TierChanged
+from twinlock.client.store.records import BondRecord
+from twinlock.client.waiting import rest
+from twinlock.client.wallet import BondDraft
+from twinlock.errors import TwinlockError
+from twinlock.protocol import bonds as rules
+from twinlock.protocol import signing
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.constants import (
+    BOND_PENDING_BUFFER_S,
+    BOND_RECOVERY_INDICES,
+    PREPAID_ASSET_ID,
+    PREPAID_CODE_BYTES,
+)
+from twinlock.protocol.messages.account import (
+    ActiveBond,
+    BondExpired,
+    ConnectResult,
+    PostBond,
+    PostBondResult,
+    PreValidateBond,
+    Reputation,
+    TierChange,
+)
+from twinlock.protocol.messages.config import BondAsset
+from twinlock.protocol.routes import POSTBOND, PREVALIDATEBOND
+from twinlock.protocol.wire import Hex
+
+
+class Bonds:
+    """Our bonds at one server. `first_posted` is called when a bond has made the account, which then logs in."""
+
+    def __init__(self, desk: Desk, first_posted: Callable[[], Awaitable[None]]) -> None:
+        self._desk = desk
+        self._first_posted = first_posted
+        self._busy = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._records = {bond.key: bond for bond in desk.store.all(BondRecord) if bond.host == desk.host}
+        self._strangers: list[ActiveBond] = []
+        self.reputation: Reputation | None = None
+
+    @property
+    def tier(self) -> int:
+        """What orders need to be at least 1: bonds minus penalties."""
+        return self.reputation.bonded_tier - self.reputation.penalties if self.reputation else 0
+
+    def all(self) -> list[BondRecord]:
+        """Every bond at this server, old ones too."""
+        return list(self._records.values())
+
+    async def register(self, symbol: str, tier: int = 1) -> BondRecord:
+        """Lock a bond for that many tiers and keep the tier from now on. The bond is posted when it has confirmed.
+
+        Raises BondError, wallet errors for missing funds, and RpcError when the server would not take it.
+        """
+        async with self._busy:
+            bond = await self._make(symbol, tier)
+            account = self._desk.account
+            assert account is not None
+            account.bond_asset, account.target_tier = symbol, max(tier, account.target_tier)
+            self._desk.store.put(account)
+        self._wake.set()
+        return bond
+
+    async def redeem_code(self, code: bytes) -> int:
+        """Use an operator's prepaid code (16 bytes, protocol section 4.7) in place of a bond; returns its tiers.
+
+        Raises RpcError when the server does not take it.
+        """
+        if len(code) != PREPAID_CODE_BYTES:
+            raise BondError("a prepaid code is 16 bytes", numbers={"size": len(code)}, fix="enter 32 hex digits")
+        answer = await self._claim(PREPAID_ASSET_ID, 0, code)
+        if not self._desk.logged_in:
+            await self._first_posted()
+        self.told(answer.reputation, "a prepaid code was redeemed")
+        return answer.strength
+
+    async def run(self) -> None:
+        """Look after every bond until cancelled."""
+        while True:
+            await self._recover()
+            for bond in self.all():
+                await self._care(bond)
+            await self._renew()
+            self._wake.clear()
+            await rest(self._desk.clock, self._desk.pace.bond_check, self._wake)
+
+    def wake(self) -> None:
+        """Look again now: a block came, or the connection is back."""
+        self._wake.set()
+
+    # What the server says ------------------------------------------------------------------------------
+
+    def on_login(self, result: ConnectResult) -> None:
+        """Take over the tier, and post again whatever the server does not know."""
+        self.told(result.reputation)
+        known = {(bond.asset_id, bytes(bond.coin_id)): bond for bond in result.active_bonds}
+        for bond in self.all():
+            counted = known.pop((bond.asset_id, bond.coin_id), None)
+            if counted is not None:
+                bond.strength = counted.strength
+                self._move(bond, "posted")
+            elif bond.state == "posted" and self._counts(bond):
+                self._move(bond, "confirmed")
+        self._strangers = list(known.values())
+        self._wake.set()
+
+    def on_unknown(self) -> None:
+        """The server has no account of ours. If it had one, what it forgot is posted anew; it stands on the chain."""
+        self.reputation = None
+        for bond in self.all():
+            if bond.state == "posted" and self._counts(bond):
+                self._move(bond, "confirmed")
+        self._wake.set()
+
+    def told(self, reputation: Reputation, reason: str = "") -> None:
+        """The server counted us anew."""
+        before, self.reputation = self.tier, reputation
+        if self.tier != before or reason:
+            self._desk.emit(TierChanged, tier=self.tier, score=reputation.score, reason=reason)
+
+    async def on_tier_change(self, note: TierChange) -> None:
+        self._desk.require_server_signature("a tier change", note.signed_bytes(), note.sig)
+        self.told(note.reputation, note.reason)
+
+    async def on_expired(self, note: BondExpired) -> None:
+        self._desk.require_server_signature("a bond's expiry", note.signed_bytes(), note.sig)
+        for bond in self.all():
+            if bond.coin_id == note.coin_id and bond.state == "posted":
+                self._move(bond, "expired")
+        self.told(note.reputation, "a bond expired")
+        self._wake.set()
+
+    # Making ----------------------------------------------------------------------------------------------
+
+    async def _make(self, symbol: str, tier: int) -> BondRecord:
+        desk = self._desk
+        offer = desk.require_config().bond_assets.get(symbol)
+        if offer is None:
+            known = ", ".join(desk.require_config().bond_assets)
+            raise BondError(f"{desk.host} takes no bonds in {symbol}", fix=f"choose one of: {known}")
+        if tier < 1:
+            raise BondError("a bond buys at least one tier", numbers={"tier": tier})
+        side = desk.coin(offer.id)
+        index = 1 + max((bond.index for bond in desk.store.all(BondRecord) if bond.asset_id == offer.id), default=-1)
+        lock_time = rules.new_lock_time(desk.clock.now_ms() // 1000, desk.network)
+        draft = await side.wallet.make_bond(
+            offer.amount * tier,
+            lock_time,
+            self._account_id(),
+            desk.keys.bond_key(offer.id, index).public,
+            await side.chain.fee_rate(),
+        )
+        try:
+            await self._prevalidate(draft, offer)
+        except BaseException:
+            side.wallet.abandon(draft.signed.txid)
+            raise
+        bond = BondRecord(
+            host=desk.host,
+            asset_id=offer.id,
+            version=offer.version,
+            index=index,
+            amount=offer.amount * tier,
+            lock_time=lock_time,
+            coin_id=draft.signed.outputs[0],
+            script=draft.script,
+            raw_tx=draft.signed.raw,
+            needed=offer.confs,
+        )
+        desk.store.put(bond)
+        self._records[bond.key] = bond
+        self._tell(bond)
+        return bond
+
+    async def _prevalidate(self, draft: BondDraft, offer: BondAsset) -> None:
+        desk = self._desk
+        question = PreValidateBond(
+            account_key=Hex(desk.signing_key().public),
+            asset_id=offer.id,
+            version=offer.version,
+            tx=Hex(draft.unsigned),
+        )
+        answer = await desk.session.request(PREVALIDATEBOND, signing.signed(desk.signing_key(), question))
+        desk.require_server_signature("the bond's validation", answer.signed_bytes(draft.unsigned), answer.sig)
+        if answer.account_id != self._account_id() or answer.asset_id != offer.id:
+            raise MisbehaviourError("the server validated another bond than ours")
+
+    # Looking after ---------------------------------------------------------------------------------------
+
+    async def _care(self, bond: BondRecord) -> None:
+        """Take as many steps as are possible now."""
+        async with self._busy:
+            step = _STEPS.get(bond.state)
+            while step is not None:
+                before = bond.state
+                try:
+                    await step(self, bond, self._desk.coin(bond.asset_id))
+                except TwinlockError as error:
+                    if not (isinstance(error, RpcError) and error.rpc_code is ErrorCode.BOND_CONFIRMING):
+                        self._desk.notice(f"bond {bond.key}: {error}", "warning")
+                    return
+                step = _STEPS.get(bond.state) if bond.state != before else None
+
+    async def _broadcast(self, bond: BondRecord, side: CoinSide) -> None:
+        await side.wallet.broadcast(bond.raw_tx)
+        self._move(bond, "broadcast")
+
+    async def _await_confirmations(self, bond: BondRecord, side: CoinSide) -> None:
+        status = await side.chain.output(side.family.parse_coin_id(bond.coin_id))
+        if status is None:
+            self._move(bond, "signed")  # A reorg or a restarted node forgot it: the same bytes go out again.
+        elif status.confirmations >= bond.needed:
+            self._move(bond, "confirmed", status.confirmations)
+        else:
+            self._tell(bond, status.confirmations)
+
+    async def _post(self, bond: BondRecord, side: CoinSide) -> None:  # noqa: ARG002
+        desk = self._desk
+        if not self._counts(bond):
+            self._move(bond, "expired")
+            return
+        if not desk.session.ready.is_set():
+            return
+        try:
+            answer = await self._claim(bond.asset_id, bond.version, bond.coin_id)
+        except RpcError as error:
+            if error.rpc_code is ErrorCode.BOND:  # It will not count it; at its lock time the coins come back.
+                self._move(bond, "expired")
+            raise
+        bond.strength = answer.strength
+        self._move(bond, "posted")
+        if desk.logged_in:
+            self.told(answer.reputation, "a bond was posted")
+        else:
+            await self._first_posted()  # Tells the tier too, when orders are possible.
+
+    async def _claim(self, asset_id: int, version: int, coin_id: bytes) -> PostBondResult:
+        desk = self._desk
+        claim = PostBond(
+            account_key=Hex(desk.signing_key().public), asset_id=asset_id, version=version, coin_id=Hex(coin_id)
+        )
+        answer = await desk.session.request(POSTBOND, signing.signed(desk.signing_key(), claim))
+        desk.require_server_signature("the bond's receipt", answer.signed_bytes(), answer.sig)
+        if answer.bond_id != coin_id or answer.account_id != self._account_id():
+            raise MisbehaviourError("the server's receipt is for another bond")
+        return answer
+
+    async def _await_expiry(self, bond: BondRecord, side: CoinSide) -> None:  # noqa: ARG002
+        if not self._counts(bond):
+            self._move(bond, "expired")
+
+    async def _refund(self, bond: BondRecord, side: CoinSide) -> None:
+        if (await side.chain.tip()).median_time <= bond.lock_time:
+            return
+        refund = await side.wallet.refund_bond(
+            bond.coin_id,
+            bond.amount,
+            bond.script,
+            self._desk.keys.bond_key(bond.asset_id, bond.index),
+            await side.chain.fee_rate(),
+        )
+        bond.refund_tx = refund.raw
+        self._move(bond, "refunding")
+
+    async def _finish_refund(self, bond: BondRecord, side: CoinSide) -> None:
+        status = await side.chain.output(side.family.parse_coin_id(bond.coin_id))
+        if status is not None and status.spender_height is not None:
+            self._move(bond, "refunded")
+        else:
+            await side.wallet.broadcast(bond.refund_tx)
+
+    async def _renew(self) -> None:
+        """Lock the next bond before the last one stops counting."""
+        desk, account = self._desk, self._desk.account
+        if account is None or not account.target_tier or not desk.session.ready.is_set():
+            return
+        if any(bond.state == "expired" and self._counts(bond) for bond in self.all()) and not desk.logged_in:
+            return  # The server refused one, so it may refuse the next; a person has to look.
+        margin = 2 * BOND_PENDING_BUFFER_S.get(desk.network, BOND_PENDING_BUFFER_S["testnet"])
+        offer = desk.require_config().bond_assets.get(account.bond_asset)
+        lasting = sum(
+            bond.amount // offer.amount
+            for bond in self.all()
+            if offer and bond.asset_id == offer.id and bond.state in _LASTING and self._counts(bond, margin)
+        )
+        if offer is None or lasting >= account.target_tier:
+            return
+        try:
+            async with self._busy:
+                await self._make(account.bond_asset, account.target_tier - lasting)
+        except TwinlockError as error:
+            desk.notice(f"the bond cannot be renewed: {error}", "warning")
+        else:
+            self._wake.set()
+
+    # Recovering ------------------------------------------------------------------------------------------
+
+    async def _recover(self) -> None:
+        """Take over bonds that the server counts and an empty disk does not know (protocol section 4.4)."""
+        strangers, self._strangers = self._strangers, []
+        for stranger in strangers:
+            side = self._desk.coins.get(stranger.asset_id)
+            if side is None:  # A prepaid bond, or one in a coin that we have no wallet for.
+                continue
+            try:
+                await self._recover_one(stranger, side)
+            except TwinlockError as error:
+                self._strangers.append(stranger)
+                self._desk.notice(f"a bond cannot be recovered now: {error}", "warning")
+
+    async def _recover_one(self, stranger: ActiveBond, side: CoinSide) -> None:
+        raw = await side.chain.raw_transaction(side.family.parse_coin_id(stranger.coin_id).txid)
+        terms = side.family.parse_bond_tx(raw)
+        for index in range(BOND_RECOVERY_INDICES):
+            key = self._desk.keys.bond_key(stranger.asset_id, index)
+            if side.family.pubkey_hash(key.public) == terms.pubkey_hash:
+                break
+            if index % 100 == 0:
+                await asyncio.sleep(0)  # The search is long work; let others in.
+        else:
+            self._desk.notice(f"the server counts a bond that is not of this seed: {stranger.coin_id.hex()}", "warning")
+            return
+        bond = BondRecord(
+            host=self._desk.host,
+            asset_id=stranger.asset_id,
+            version=stranger.version,
+            index=index,
+            amount=terms.amount,
+            lock_time=terms.lock_time,
+            coin_id=bytes(stranger.coin_id),
+            script=terms.script,
+            raw_tx=raw,
+            needed=0,
+            strength=stranger.strength,
+            state="posted",
+        )
+        self.adopt(bond, self._account_id().hex())
+
+    def adopt(self, bond: BondRecord, account_id: str) -> None:
+        """Look after a bond that this store did not know, found while recovering; account_id: hex, may be empty."""
+        side = self._desk.coin(bond.asset_id)
+        with self._desk.store.transaction():
+            side.wallet.add_stake(bond.coin_id, "bond", bond.script, bond.lock_time, account_id)
+            self._desk.store.put(bond)
+        self._records[bond.key] = bond
+        self._tell(bond)
+        self._wake.set()
+
+    # Small things ------------------------------------------------------------------------------------------
+
+    def _account_id(self) -> bytes:
+        self._desk.signing_key()
+        assert self._desk.account is not None
+        return self._desk.account.account_id
+
+    def _counts(self, bond: BondRecord, margin: int = 0) -> bool:
+        expiry = self._desk.config.bond_expiry_s if self._desk.config else rules.bond_expiry(self._desk.network)
+        return rules.counts(bond.lock_time, self._desk.clock.now_ms() // 1000 + margin, expiry)
+
+    def _move(self, bond: BondRecord, state: str, confirmations: int = 0) -> None:
+        if bond.state != state:
+            bond.state = state
+            self._desk.store.put(bond)
+            self._tell(bond, confirmations)
+
+    def _tell(self, bond: BondRecord, confirmations: int = 0) -> None:
+        side = self._desk.coin(bond.asset_id)
+        self._desk.emit(
+            BondChanged,
+            asset=side.coin.symbol,
+            coin=side.family.coin_id_text(bond.coin_id),
+            amount=bond.amount,
+            state=bond.state,
+            confirmations=confirmations,
+            needed=bond.needed,
+        )
+
+
+_LASTING = ("signed", "broadcast", "confirmed", "posted")
+"""States of bonds that the server counts, or will."""
+
+_STEPS: dict[str, Callable[[Bonds, BondRecord, CoinSide], Awaitable[None]]] = {
+    "signed": Bonds._broadcast,
+    "broadcast": Bonds._await_confirmations,
+    "confirmed": Bonds._post,
+    "posted": Bonds._await_expiry,
+    "expired": Bonds._refund,
+    "refunding": Bonds._finish_refund,
+}

@@ -1,0 +1,231 @@
+"""Orders that wait on our side for a price: stop-limit, and one-cancels-other. No server knows of them.
+
+A stop waits until a trade of its market reaches the stop rate, then places its limit order. In one-cancels-other a
+limit order rests on the book meanwhile: filled, it ends the stop; once the stop is reached it is cancelled first, and
+the stop's order is placed for what was left of it.
+
+Invariants
+- A condition is stored before anything is done for it, and each step may be repeated after a crash: its orders carry
+  tags that follow from its name, and a tag is placed once.
+- What was traded while we were away counts, as far back as the server's list of recent matches goes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, ClassVar
+
+from twinlock.client.drafts import LimitAsk, limit_draft
+from twinlock.client.errors import OrderError, SessionError
+from twinlock.client.events import ConditionChanged
+from twinlock.client.store.base import Record
+from twinlock.client.store.records import OrderRecord
+from twinlock.client.waiting import rest
+from twinlock.errors import TwinlockError
+from twinlock.protocol.messages.orders import PLAIN, OrderOptions
+from twinlock.protocol.orders import Side, TimeInForce
+
+if TYPE_CHECKING:
+    from twinlock.client.venue import Venue
+
+OPEN = ("waiting", "reached")
+"""States in which a condition may still place an order."""
+
+
+class ConditionRecord(Record, kw_only=True):
+    """One condition. stop, rate: message-rates; quantity: base atoms; rest_rate: of the order that rests, 0 for none.
+
+    status: waiting, reached, placed, dropped (the resting order ended it), canceled, failed.
+    """
+
+    kind: ClassVar[str] = "condition"
+    name: str
+    host: str
+    market: str
+    side: int
+    quantity: int
+    stop: int
+    rate: int
+    rest_rate: int = 0
+    options: OrderOptions = PLAIN
+    made_ms: int
+    status: str = "waiting"
+    reason: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"{self.host}/{self.name}"
+
+    @property
+    def stop_tag(self) -> str:
+        return f"stop/{self.name}"
+
+    @property
+    def rest_tag(self) -> str:
+        return f"rest/{self.name}"
+
+
+class Conditions:
+    """Those of one server. `run` looks at them whenever an epoch ended."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+        self._desk = venue.desk
+        mine = (record for record in self._desk.store.all(ConditionRecord) if record.host == self._desk.host)
+        self._records = {record.name: record for record in mine}
+        self._wake = asyncio.Event()
+
+    def all(self) -> list[ConditionRecord]:
+        """Oldest first."""
+        return sorted(self._records.values(), key=lambda record: (record.made_ms, record.name))
+
+    def open(self) -> list[ConditionRecord]:
+        """Those that may still place an order."""
+        return [record for record in self.all() if record.status in OPEN]
+
+    def markets(self) -> set[str]:
+        """Whose books have to be followed."""
+        return {record.market for record in self.open()}
+
+    def add(
+        self, name: str, ask: LimitAsk, stop: int, *, rest_rate: int = 0, options: OrderOptions = PLAIN
+    ) -> ConditionRecord:
+        """Store a condition: once a trade reaches `stop`, place `ask`. The same name again returns the first.
+
+        rest_rate: at this rate an order of the same size is placed now, and is cancelled once the stop is reached.
+        Raises OrderError.
+        """
+        if name in self._records:
+            return self._records[name]
+        if not name:
+            raise OrderError("a condition needs a name", code="order.name", fix="name it; the name is used once")
+        limit_draft(self._desk, ask)
+        _check_rates(ask, stop, rest_rate, self._venue.price(ask.market))
+        record = ConditionRecord(
+            name=name,
+            host=self._desk.host,
+            market=ask.market,
+            side=int(ask.side),
+            quantity=ask.quantity,
+            stop=stop,
+            rate=ask.rate,
+            rest_rate=rest_rate,
+            options=options,
+            made_ms=self._desk.clock.now_ms(),
+        )
+        self._records[name] = record
+        self._move(record, "waiting")
+        self._wake.set()
+        return record
+
+    async def cancel(self, name: str) -> ConditionRecord:
+        """Give a condition up, and with it the order that rests for it. Raises OrderError."""
+        record = self._records.get(name)
+        if record is None or record.status not in OPEN:
+            raise OrderError(f"no condition {name!r} is open", code="order.unknown", fix="list the conditions")
+        self._move(record, "canceled")
+        await self._take_off(self._venue.orders.tagged(record.rest_tag))
+        return record
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            for record in self.open():
+                await self._look(record)
+            self._wake.clear()
+            await rest(self._desk.clock, self._desk.pace.swap_check, self._wake)
+
+    def wake(self) -> None:
+        """An epoch ended, or the connection is back."""
+        self._wake.set()
+
+    # Steps -------------------------------------------------------------------------------------------------
+
+    async def _look(self, record: ConditionRecord) -> None:
+        if not self._desk.logged_in or not self._desk.session.ready.is_set():
+            return
+        try:
+            if record.rest_rate:
+                await self._keep_resting(record)
+            if record.status == "waiting" and self._reached(record):
+                self._move(record, "reached")
+            if record.status == "reached":
+                await self._place(record)
+        except SessionError:
+            return  # The connection is gone: at the next look.
+        except TwinlockError as error:
+            self._move(record, "failed", f"{error} [{error.code}]")
+            self._desk.notice(f"condition {record.name} failed: {error}", "error")
+
+    async def _keep_resting(self, record: ConditionRecord) -> None:
+        """Place the resting order if that was not done yet; see whether it ended the condition."""
+        orders = self._venue.orders
+        order = orders.tagged(record.rest_tag)
+        if order is None and record.status == "waiting":
+            ask = self._ask(record, record.rest_rate, record.quantity, record.rest_tag)
+            await self._venue.limit(ask.market, ask.side, ask.quantity, ask.rate, tag=ask.tag, options=record.options)
+        elif order is not None and order.status == "executed":
+            self._move(record, "dropped", "the resting order was filled")
+        elif order is not None and order.status == "canceled" and record.status == "waiting":
+            self._move(record, "dropped", "the resting order was cancelled")
+
+    def _reached(self, record: ConditionRecord) -> bool:
+        feed = self._venue.feeds.get(record.market)
+        trades = feed.mirror.recent if feed else ()
+        rates = [rate for rate, _, time in trades if time >= record.made_ms]
+        falls = record.side == Side.SELL
+        return any(rate <= record.stop if falls else rate >= record.stop for rate in rates)
+
+    async def _place(self, record: ConditionRecord) -> None:
+        resting, quantity = self._venue.orders.tagged(record.rest_tag), record.quantity
+        if resting is not None:
+            if resting.active:
+                await self._take_off(resting)
+                return  # What is left of it is known once it is off the book.
+            quantity = resting.quantity - resting.filled
+        if quantity <= 0:
+            self._move(record, "dropped", "the resting order was filled")
+            return
+        ask = self._ask(record, record.rate, quantity, record.stop_tag)
+        await self._venue.limit(ask.market, ask.side, ask.quantity, ask.rate, tag=ask.tag)
+        self._move(record, "placed")
+
+    async def _take_off(self, order: OrderRecord | None) -> None:
+        orders = self._venue.orders
+        if order is not None and order.status == "booked" and not orders.cancel_pending(order.order_id):
+            await orders.cancel(order.order_id)
+
+    @staticmethod
+    def _ask(record: ConditionRecord, rate: int, quantity: int, tag: str) -> LimitAsk:
+        return LimitAsk(
+            market=record.market,
+            side=Side(record.side),
+            quantity=quantity,
+            rate=rate,
+            force=TimeInForce.STANDING,
+            tag=tag,
+        )
+
+    def _move(self, record: ConditionRecord, status: str, reason: str = "") -> None:
+        record.status, record.reason = status, reason
+        self._desk.store.put(record)
+        self._desk.emit(ConditionChanged, name=record.name, market=record.market, status=status, reason=reason)
+
+
+def _check_rates(ask: LimitAsk, stop: int, rest_rate: int, price: int) -> None:
+    """A sell stop lies below the price and below the resting order; a buy stop above both."""
+    sign = 1 if ask.side is Side.SELL else -1
+    if stop <= 0 or (rest_rate and sign * (rest_rate - stop) <= 0):
+        raise OrderError(
+            "the resting order has to be on the other side of the stop",
+            code="order.stop",
+            numbers={"stop": stop, "rest_rate": rest_rate},
+            fix="sell: the stop below the resting rate; buy: above it",
+        )
+    if price and sign * (price - stop) <= 0:
+        raise OrderError(
+            "the stop is reached already",
+            code="order.stop_reached",
+            numbers={"stop": stop, "price": price},
+            fix="place a limit order instead, or choose a stop on the other side of the price",
+        )

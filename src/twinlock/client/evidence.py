@@ -1,0 +1,17 @@
+"""A server that broke the rules is named, and what proves it is kept."""
+
+from __future__ import annotations
+
+from twinlock.client.desk import Desk
+from twinlock.client.events import ServerAccused
+from twinlock.client.store.records import EvidenceRecord
+
+
+def accuse(desk: Desk, market: str, what: str, accusation: str, body: bytes) -> None:
+    """Store the evidence (JSON) as ``host/market/what``, and tell of it. Accusing twice of the same changes nothing."""
+    name = f"{desk.host}/{market}/{what}"
+    if desk.store.get(EvidenceRecord, name) is not None:
+        return
+    record = EvidenceRecord(name=name, host=desk.host, at=desk.clock.now_ms(), accusation=accusation, body=body)
+    desk.store.put(record)
+    desk.emit(ServerAccused, accusation=f"{market}: {accusation}", evidence=name)

@@ -1,0 +1,73 @@
+"""From the recovery file into a store: what the store does not know yet, and what the wallets must know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twinlock.chain.coins import coin_by_id
+from twinlock.chain.family import family_of
+from twinlock.client.errors import ConfigError
+from twinlock.client.recovery.file import Contents, RecoveryFileError
+from twinlock.client.store.base import Record, Store
+from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
+from twinlock.client.wallet.journal import TX_LOCK, Journal
+
+
+def restore(store: Store, contents: Contents, hosts: Sequence[str]) -> int:
+    """Put every record that is missing, in one transaction; returns how many. What the store knows is left alone.
+
+    hosts: the configured servers. Raises ConfigError where a server of the file is not among them: its swaps need a
+    place, even if the server is gone for ever.
+    """
+    # Every bond belongs to one of the accounts, every order to one of the swaps or accounts.
+    told = {account.host for account in contents.accounts} | {swap.host for swap in contents.swaps}
+    unknown = told - set(hosts)
+    if unknown:
+        raise ConfigError(
+            f"the recovery file knows servers that the configuration lacks: {', '.join(sorted(unknown))}",
+            code="recovery.servers",
+            fix="add them to [[servers]], even if they are gone",
+        )
+    records: list[Record] = [*contents.accounts, *contents.bonds, *contents.orders, *contents.swaps]
+    missing = [record for record in records if store.get(type(record), record.key) is None]
+    with store.transaction():
+        for record in missing:
+            store.put(record)
+            _tell_wallet(store, contents, record)
+    return len(missing)
+
+
+def check_network(contents: Contents, network: str) -> None:
+    """Raises RecoveryFileError for a file of another network."""
+    if contents.network != network:
+        raise RecoveryFileError(
+            f"the file is about {contents.network}, the configuration about {network}", code="recovery.network"
+        )
+
+
+def _tell_wallet(store: Store, contents: Contents, record: Record) -> None:
+    match record:
+        case BondRecord():
+            journal = _journal(store, contents, record.asset_id)
+            account = next((each.account_id for each in contents.accounts if each.host == record.host), b"")
+            journal.stake(record.coin_id, "bond", record.script, record.lock_time, account.hex())
+        case OrderRecord() if record.funds:
+            asset = record.base if record.side == 2 else record.quote
+            for coin_id in record.funds:
+                _journal(store, contents, asset).lock(coin_id, record.key)
+        case SwapRecord() if record.own_tx:
+            _tell_of_contract(_journal(store, contents, record.own_asset), contents, record)
+
+
+def _tell_of_contract(journal: Journal, contents: Contents, record: SwapRecord) -> None:
+    family = family_of(coin_by_id(record.own_asset, contents.network))
+    leg, txid = record.swap.legs[record.party], family.tx_id(record.own_tx)
+    lock_time = family.parse_contract(leg.contract).lock_time
+    journal.stake(leg.coin_id, "swap", leg.contract, lock_time, record.match_id.hex())
+    journal.keep(txid, record.own_tx, "swap", record.swap.terms.made_ms, 0)
+    for point in family.inputs(record.own_tx):
+        journal.lock(family.coin_id(point.txid, point.index), TX_LOCK + txid)
+
+
+def _journal(store: Store, contents: Contents, asset_id: int) -> Journal:
+    return Journal(store, f"{coin_by_id(asset_id, contents.network).symbol}.{contents.network}")

@@ -1,0 +1,174 @@
+"""The store on disk: one SQLite file in WAL mode, every body sealed by the vault, one process at a time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from twinlock.client.errors import StoreCorruptError, StoreError
+from twinlock.client.store.base import R, Record, decode, encode
+from twinlock.client.store.lock import ProcessLock
+from twinlock.client.store.schema import MIGRATIONS
+from twinlock.client.store.vault import Cost, Vault, VaultHeader
+from twinlock.seams import Entropy
+
+FILE_NAME = "client.db"
+
+
+class SqliteStore:
+    """Opens or creates `<folder>/client.db`.
+
+    Raises StoreLockedError, WrongPasswordError, StoreCorruptError (after copying the damaged file aside) or StoreError
+    (a file written by a newer version).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        password: str,
+        entropy: Entropy,
+        *,
+        cost: Cost | None = None,
+        migrations: Sequence[Sequence[str]] = MIGRATIONS,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.path = folder / FILE_NAME
+        self._lock = ProcessLock(folder / "client.lock")
+        self._depth = 0
+        try:
+            self._db = _connect(self.path)
+            try:
+                _check(self._db, self.path)
+                _migrate(self._db, self.path, migrations)
+                self._vault = self._open_vault(password, entropy, cost)
+            except BaseException:
+                self._db.close()
+                raise
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def put(self, record: Record) -> None:
+        sealed = self._vault.seal(f"{record.kind}/{record.key}", encode(record))
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (record.kind, record.key, sealed))
+
+    def get(self, record_type: type[R], key: str) -> R | None:
+        query = "SELECT body FROM records WHERE kind = ? AND key = ?"
+        row = self._db.execute(query, (record_type.kind, key)).fetchone()
+        return None if row is None else self._decode(record_type, key, row[0])
+
+    def all(self, record_type: type[R]) -> list[R]:
+        query = "SELECT key, body FROM records WHERE kind = ? ORDER BY key"
+        rows = self._db.execute(query, (record_type.kind,)).fetchall()
+        return [self._decode(record_type, key, body) for key, body in rows]
+
+    def delete(self, record_type: type[Record], key: str) -> None:
+        with self.transaction():
+            self._db.execute("DELETE FROM records WHERE kind = ? AND key = ?", (record_type.kind, key))
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One durable commit for the outermost block; a failure anywhere inside undoes all of it."""
+        if self._depth == 0:
+            self._db.execute("BEGIN IMMEDIATE")
+        self._depth += 1
+        try:
+            yield
+        except BaseException:
+            self._depth -= 1
+            if self._depth == 0:
+                self._db.execute("ROLLBACK")
+            raise
+        self._depth -= 1
+        if self._depth == 0:
+            self._db.execute("COMMIT")
+
+    def change_password(self, password: str, cost: Cost | None = None) -> None:
+        """From now on the store opens with `password` only."""
+        self._write_header(self._vault.rewrap(password, cost))
+
+    def close(self) -> None:
+        self._db.close()
+        self._lock.release()
+
+    def _decode(self, record_type: type[R], key: str, body: bytes) -> R:
+        plain = self._vault.open(f"{record_type.kind}/{key}", body)
+        try:
+            return decode(record_type, plain)
+        except msgspec.DecodeError as error:
+            raise StoreCorruptError(f"record {record_type.kind}/{key} does not decode: {error}") from error
+
+    def _open_vault(self, password: str, entropy: Entropy, cost: Cost | None) -> Vault:
+        row = self._db.execute("SELECT value FROM meta WHERE name = 'vault'").fetchone()
+        if row is not None:
+            return Vault.unlock(msgspec.msgpack.decode(row[0], type=VaultHeader), password, entropy)
+        vault, header = Vault.create(password, entropy, cost)
+        self._write_header(header)
+        return vault
+
+    def _write_header(self, header: VaultHeader) -> None:
+        with self.transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('vault', ?)", (msgspec.msgpack.encode(header),))
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    new = not path.exists()
+    db = sqlite3.connect(path, isolation_level=None)
+    if new:
+        path.chmod(0o600)
+    return db
+
+
+def _check(db: sqlite3.Connection, path: Path) -> None:
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        verdict = [row[0] for row in db.execute("PRAGMA integrity_check(4)")]
+    except sqlite3.DatabaseError as error:
+        verdict = [str(error)]
+    if verdict != ["ok"]:
+        aside = _copy_aside(path)
+        raise StoreCorruptError(
+            f"the store {path} is damaged: {'; '.join(verdict)}",
+            fix=f"a copy is kept in {aside}; restore the newest {path.name}.v*.backup, or recover from the seed",
+        )
+
+
+def _copy_aside(path: Path) -> Path:
+    number = 1
+    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        number += 1
+    aside.write_bytes(path.read_bytes())
+    return aside
+
+
+def _migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
+    version = int(db.execute("PRAGMA user_version").fetchone()[0])
+    if version > len(migrations):
+        raise StoreError(
+            f"the store {path} was written by a newer Twinlock",
+            code="store.newer",
+            numbers={"store": version, "known": len(migrations)},
+            fix="use the newer version of Twinlock",
+        )
+    for target in range(version + 1, len(migrations) + 1):
+        if target > 1:
+            _backup(db, path.with_name(f"{path.name}.v{target - 1}.backup"))
+        db.execute("BEGIN IMMEDIATE")
+        for statement in migrations[target - 1]:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {target}")
+        db.execute("COMMIT")
+
+
+def _backup(db: sqlite3.Connection, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    with sqlite3.connect(path) as copy:
+        db.backup(copy)
+    copy.close()
+    path.chmod(0o600)

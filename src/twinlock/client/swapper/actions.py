@@ -1,0 +1,265 @@
+"""How each duty is done: the table `ACTIONS`. Doing one twice is harmless: signed bytes are kept and repeated."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from hashlib import sha256
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from twinlock.client.desk import CoinSide, Desk
+from twinlock.client.errors import MisbehaviourError
+from twinlock.client.orders import Orders
+from twinlock.client.store.records import SwapRecord
+from twinlock.client.swapper.matches import Matches
+from twinlock.client.swapper.negotiation import Negotiation
+from twinlock.client.swapper.recovery import Funded, find_funding
+from twinlock.electrum.errors import RejectedError
+from twinlock.errors import TwinlockError
+from twinlock.protocol import signing
+from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.messages.swaps import Acknowledgement, Init, Redeem
+from twinlock.protocol.routes import INIT, REDEEM, Route
+from twinlock.protocol.swap import Duty, Party
+from twinlock.protocol.swap.events import Acknowledged, ContractMade, RedeemSent, Revoked, SecretLearned, Step
+from twinlock.protocol.wire import Hex
+
+Report = TypeVar("Report", Init, Redeem)
+
+
+class Actions:
+    """Does duties for the swaps of one server."""
+
+    def __init__(self, desk: Desk, orders: Orders, matches: Matches, negotiation: Negotiation) -> None:
+        self._desk = desk
+        self._orders = orders
+        self._matches = matches
+        self._negotiation = negotiation
+        self._funds: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By order: its matches spend its coins one after another."""
+
+    async def perform(self, duty: Duty, record: SwapRecord) -> None:
+        """Raises a TwinlockError when it cannot be done now; the duty then stands."""
+        action = ACTIONS.get(duty)
+        if action is not None:
+            await action(self, record)
+
+    # Our contract ----------------------------------------------------------------------------------------
+
+    async def make_contract(self, record: SwapRecord) -> None:
+        async with self._funds[record.order_key]:
+            await self._make_contract(record)
+        await self.broadcast_contract(record)
+
+    async def _make_contract(self, record: SwapRecord) -> None:
+        desk, swap, party = self._desk, record.swap, record.party
+        if swap.legs[party].known:
+            return
+        order = self._orders.by_key(record.order_key)
+        if order is None:
+            raise MisbehaviourError("the order of this match is not in the store", fault="machine")
+        payer = desk.coin(record.own_asset)
+        secret = desk.keys.swap_secret(record.match_id) if party is Party.MAKER else b""
+        secret_hash = swap.secret_hash if party is Party.TAKER else sha256(secret).digest()
+        amount = swap.terms.amounts[party]
+        contract = payer.family.make_contract(
+            swap.addresses[party.other],
+            payer.wallet.swap_address(record.match_id, "refund"),
+            secret_hash,
+            swap.terms.locks[party],
+            amount,
+        )
+        if (funded := await find_funding(payer, contract)) is not None:
+            self._adopt(record, contract, funded)
+            return
+        rate = min(max(swap.terms.fee_rates[party], await payer.chain.fee_rate()), record.fee_limit)
+        signed = await payer.wallet.sign_swap(
+            order.funds, [(record.match_id, contract, amount)], rate, lock_change=order.key
+        )
+        before = record.swap, order.funds
+        try:
+            with desk.store.transaction():
+                record.own_tx = signed.raw
+                order.funds = (signed.change,) if signed.change else ()
+                desk.store.put(order)
+                self._matches.learn(record, ContractMade(party, signed.outputs[0], contract, secret_hash))
+                if secret:
+                    self._matches.learn(record, SecretLearned(secret))
+        except TwinlockError:
+            # What could not be kept must not be broadcast either.
+            record.swap, order.funds = before
+            record.own_tx = b""
+            payer.wallet.abandon(signed.txid)
+            payer.wallet.lock(order.funds, order.key)
+            raise
+
+    def _adopt(self, record: SwapRecord, contract: bytes, funded: Funded) -> None:
+        """Another client of this seed has made the contract: a second one would give the coins away twice."""
+        desk, side = self._desk, self._desk.coin(record.own_asset)
+        terms = side.family.parse_contract(contract)
+        desk.notice(f"match {record.match_id.hex()[:16]}: another client of this seed made the contract", "warning")
+        with desk.store.transaction():
+            record.own_tx = funded.raw
+            side.wallet.add_stake(funded.coin_id, "swap", contract, terms.lock_time, record.match_id.hex())
+            self._matches.learn(record, ContractMade(record.party, funded.coin_id, contract, terms.secret_hash))
+            if record.party is Party.MAKER:
+                self._matches.learn(record, SecretLearned(desk.keys.swap_secret(record.match_id)))
+
+    async def broadcast_contract(self, record: SwapRecord) -> None:
+        await self._desk.coin(record.own_asset).wallet.broadcast(record.own_tx)
+
+    async def release_coins(self, record: SwapRecord) -> None:
+        """The match was revoked before our contract went out: it must not go out any more."""
+        if not record.own_tx:
+            return
+        payer, order = self._desk.coin(record.own_asset), self._orders.by_key(record.order_key)
+        coins = tuple(payer.family.coin_id(point.txid, point.index) for point in payer.family.inputs(record.own_tx))
+        with self._desk.store.transaction():
+            payer.wallet.abandon(payer.family.tx_id(record.own_tx))
+            if order is not None and not order.funds_released:
+                order.funds = coins
+                payer.wallet.lock(coins, order.key)
+                self._desk.store.put(order)
+            record.own_tx = b""
+            self._matches.save(record)
+
+    async def report_contract(self, record: SwapRecord) -> None:
+        leg = record.swap.legs[record.party]
+        report = Init(
+            order_id=Hex(record.order_id),
+            match_id=Hex(record.match_id),
+            coin_id=Hex(leg.coin_id),
+            contract=Hex(leg.contract),
+        )
+        await self._report(record, INIT, report, Acknowledged(record.party, Step.CONTRACT))
+
+    # Their contract --------------------------------------------------------------------------------------
+
+    async def audit(self, record: SwapRecord) -> None:
+        await self._negotiation.judge(record)
+
+    async def rebroadcast_theirs(self, record: SwapRecord) -> None:
+        await self._desk.coin(record.other_asset).chain.broadcast(record.their_tx)
+
+    async def redeem(self, record: SwapRecord) -> None:
+        side = self._desk.coin(record.other_asset)
+        if not record.redeem_tx:
+            await self._sign_redeem(record, side, await side.chain.fee_rate())
+        try:
+            await side.wallet.broadcast(record.redeem_tx)
+        except RejectedError as error:
+            rate = await self._higher_rate(side, record.redeem_tx, record.their_value, error)
+            await self._sign_redeem(record, side, rate)
+            await side.wallet.broadcast(record.redeem_tx)
+
+    async def _sign_redeem(self, record: SwapRecord, side: CoinSide, rate: int) -> None:
+        leg, secret = record.swap.legs[record.party.other], record.swap.secret
+        assert secret is not None
+        signed = await side.wallet.sign_redeem(
+            record.match_id, leg.contract, leg.coin_id, record.their_value, secret, rate
+        )
+        self._forget(side, record.redeem_tx)
+        record.redeem_tx = signed.raw
+        # Stored as sent before it is: a crash between the two must not make us think the secret is still ours.
+        self._matches.save(record)
+        self._matches.learn(record, RedeemSent(record.party.other, signed.outputs[0]))
+
+    async def report_redeem(self, record: SwapRecord) -> None:
+        leg, secret = record.swap.legs[record.party.other], record.swap.secret
+        assert secret is not None
+        family = self._desk.coin(record.other_asset).family
+        coin_id = family.coin_id(family.tx_id(record.redeem_tx), 0) if record.redeem_tx else leg.redeem_coin_id
+        report = Redeem(
+            order_id=Hex(record.order_id),
+            match_id=Hex(record.match_id),
+            coin_id=Hex(coin_id),
+            secret=Hex(secret),
+        )
+        await self._report(record, REDEEM, report, Acknowledged(record.party.other, Step.REDEEM))
+
+    # Ways out --------------------------------------------------------------------------------------------
+
+    async def refund(self, record: SwapRecord) -> None:
+        side, amount = self._desk.coin(record.own_asset), record.swap.terms.amounts[record.party]
+        if not record.refund_tx:
+            await self._sign_refund(record, side, amount, await side.chain.fee_rate())
+        try:
+            await side.wallet.broadcast(record.refund_tx)
+        except RejectedError as error:
+            await self._sign_refund(
+                record, side, amount, await self._higher_rate(side, record.refund_tx, amount, error)
+            )
+            await side.wallet.broadcast(record.refund_tx)
+
+    async def _sign_refund(self, record: SwapRecord, side: CoinSide, amount: int, rate: int) -> None:
+        leg = record.swap.legs[record.party]
+        signed = await side.wallet.sign_refund(record.match_id, leg.contract, leg.coin_id, amount, rate)
+        self._forget(side, record.refund_tx)
+        record.refund_tx = signed.raw
+        self._matches.save(record)
+
+    async def _higher_rate(self, side: CoinSide, raw: bytes, value: int, error: RejectedError) -> int:
+        """The fee rate for another try of a transaction whose fee was too low; other rejections are raised again."""
+        if error.reason != "fee_too_low":
+            raise error
+        return max(await side.chain.fee_rate(), 2 * side.family.fee_rate(raw, value))
+
+    @staticmethod
+    def _forget(side: CoinSide, raw: bytes) -> None:
+        """A transaction that no mempool took is replaced; one that was out before stays in the wallet's journal."""
+        if raw:
+            with suppress(TwinlockError):
+                side.wallet.abandon(side.family.tx_id(raw))
+
+    async def give_up(self, record: SwapRecord) -> None:
+        self._desk.notice(f"match {record.match_id.hex()[:16]}: the counterparty never gave its address", "warning")
+        self._matches.learn(record, Revoked())
+
+    # Reports ---------------------------------------------------------------------------------------------
+
+    async def _report(
+        self,
+        record: SwapRecord,
+        route: Route[Report, Acknowledgement],
+        report: Report,
+        done: Acknowledged,
+    ) -> None:
+        """Tell the server until it acknowledges (protocol section 7.7)."""
+        desk = self._desk
+        if not desk.session.ready.is_set() or not desk.logged_in:
+            return
+        report = signing.signed(desk.signing_key(), report)
+        try:
+            answer = await desk.session.request(route, report)
+        except RpcError as error:
+            if error.rpc_code is ErrorCode.UNKNOWN_MATCH:
+                self._matches.learn(record, Revoked())
+                return
+            if error.rpc_code is ErrorCode.SETTLEMENT_SEQUENCE:
+                await self._negotiation.ask_status([record])
+                return
+            if error.rpc_code is ErrorCode.DUPLICATE_REQUEST:
+                return
+            raise
+        desk.require_server_signature(f"the answer to {route.name}", report.signed_bytes(), answer.sig)
+        self._matches.keep(record, route.name, replace(report, sig=answer.sig))
+        self._matches.learn(record, done)
+
+
+ACTIONS: dict[Duty, Callable[[Actions, SwapRecord], Awaitable[None]]] = {
+    Duty.MAKE_CONTRACT: Actions.make_contract,
+    Duty.BROADCAST_CONTRACT: Actions.broadcast_contract,
+    Duty.REBROADCAST_THEIRS: Actions.rebroadcast_theirs,
+    Duty.RELEASE_COINS: Actions.release_coins,
+    Duty.REPORT_CONTRACT: Actions.report_contract,
+    Duty.AUDIT: Actions.audit,
+    Duty.REDEEM: Actions.redeem,
+    Duty.REPORT_REDEEM: Actions.report_redeem,
+    Duty.REFUND: Actions.refund,
+    Duty.GIVE_UP: Actions.give_up,
+}
+"""`SEARCH` is no action of its own: looking at the chain reads every spender. `WATCH` is the runner."""

@@ -1,0 +1,317 @@
+"""A trader: one seed, wallets for its coins, and a venue for each exchange server, from entry to exit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+
+from twinlock.chain import bip39
+from twinlock.chain.coins import Coin, coin
+from twinlock.client.config import ClientConfig, ServerConfig, WalletConfig
+from twinlock.client.desk import CoinSide, Desk
+from twinlock.client.errors import ClientError, ConfigError
+from twinlock.client.events import Event, EventStream, Notice, WalletChanged
+from twinlock.client.keyring import Keyring
+from twinlock.client.keys import TraderKeys
+from twinlock.client.link import Dialer, websocket_dialer
+from twinlock.client.recovery.mirror import MirroredStore
+from twinlock.client.session import Session
+from twinlock.client.store import SqliteStore, Store
+from twinlock.client.store.records import BondRecord, MetaRecord, OrderRecord, SwapRecord
+from twinlock.client.store.vault import Cost
+from twinlock.client.sweep import orphans, sweep
+from twinlock.client.tower.courier import Courier
+from twinlock.client.tower.sealing import read_key
+from twinlock.client.venue import Venue
+from twinlock.client.wallet import LightWallet
+from twinlock.client.wallet.kinds import Ground, open_wallet
+from twinlock.electrum.transport import Dialer as ElectrumDialer
+from twinlock.electrum.view import ChainView
+from twinlock.errors import TwinlockError
+from twinlock.protocol.orders import Side, TimeInForce
+from twinlock.seams import Clock, Entropy, SystemClock, SystemEntropy
+
+WORDS = "words"
+"""Name of the stored phrase."""
+
+ChainOpener = Callable[[Coin, WalletConfig], AbstractAsyncContextManager[ChainView]]
+
+
+def initialize(
+    config: ClientConfig, password: str, *, entropy: Entropy, words: str = "", cost: Cost | None = None
+) -> str:
+    """Make the store and keep the seed in it; returns the words (12 new ones, or those given).
+
+    Raises ClientError when a seed is there already, chain errors for words that are none.
+    """
+    words = " ".join(words.lower().split()) or bip39.to_words(entropy.token(16))
+    bip39.to_entropy(words)
+    store = SqliteStore(config.folder, password, entropy, cost=cost)
+    try:
+        if store.get(MetaRecord, WORDS) is not None:
+            raise ClientError(
+                f"{config.folder} holds a seed already", code="client.exists", fix="choose another data_dir"
+            )
+        store.put(MetaRecord(name=WORDS, value=words.encode()))
+    finally:
+        store.close()
+    return words
+
+
+class Trader:
+    """Use as a context. At entry the wallets are ready and the servers are being connected.
+
+    store, open_chain, dialer: the seams to disk and network; the real ones without them.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        password: str = "",
+        *,
+        clock: Clock | None = None,
+        entropy: Entropy | None = None,
+        store: Store | None = None,
+        open_chain: ChainOpener | None = None,
+        dialer: Callable[[ServerConfig], Dialer] = websocket_dialer,
+    ) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self._entropy: Entropy = entropy or SystemEntropy()
+        self._store: Store = store or SqliteStore(config.folder, password, self._entropy)
+        self._mirrored = store is None or bool(config.recovery_file)
+        self._open_chain = open_chain or self._electrum
+        self._dialer = dialer
+        self._stream = EventStream()
+        self._stack = AsyncExitStack()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._wallets: dict[str, LightWallet] = {}
+        self.coins: dict[str, CoinSide] = {}
+        """Wallet and chain of each coin, by symbol."""
+        self.venues: dict[str, Venue] = {}
+        """By host."""
+
+    async def __aenter__(self) -> Trader:
+        self._stack.callback(self._store.close)
+        try:
+            seed = self._seed()
+            if self._mirrored:
+                self._store = self._mirror(TraderKeys(seed).recovery_key())
+            await asyncio.gather(*(self._open_coin(wallet, seed) for wallet in self.config.wallets))
+            for server in self.config.servers:
+                self.venues[server.host] = self._venue(server, TraderKeys(seed))
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._stack.aclose()
+
+    # What happens ------------------------------------------------------------------------------------------
+
+    def events(self) -> AsyncIterator[Event]:
+        """Everything that happens from now on."""
+        return self._stream.subscribe()
+
+    def tell(self, event: Event) -> None:
+        """Let every subscriber hear of something."""
+        self._stream.emit(event)
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys of programs that use the control interface."""
+        return Keyring(self._store, self.clock, self._entropy)
+
+    @property
+    def store(self) -> Store:
+        """Where everything is kept."""
+        return self._store
+
+    def safe_until(self) -> int | None:
+        """The second until which the client may stay closed without endangering a coin; None: as long as you like."""
+        times = (venue.swapper.safe_until() for venue in self.venues.values())
+        return min((time for time in times if time is not None), default=None)
+
+    # What a trader does ------------------------------------------------------------------------------------
+
+    def venue(self, host: str = "") -> Venue:
+        """The server of that host; the first one without a host. Raises ConfigError."""
+        if not host and self.venues:
+            return next(iter(self.venues.values()))
+        if host not in self.venues:
+            raise ConfigError(f"no server {host!r} in the configuration", fix="add it to [[servers]]")
+        return self.venues[host]
+
+    def wallet(self, symbol: str) -> LightWallet:
+        """With all that its owner can do beside trading. Raises ConfigError."""
+        if symbol not in self._wallets:
+            raise ConfigError(f"there is no wallet for {symbol}", fix="add it to [[wallets]]")
+        return self._wallets[symbol]
+
+    async def connected(self, host: str = "") -> None:
+        """Return when the server is connected (and, if there is an account, logged in)."""
+        await self.venue(host).desk.session.ready.wait()
+
+    async def register(self, symbol: str, tier: int = 1, host: str = "") -> BondRecord:
+        """See `Bonds.register`; the account exists once the bond is posted."""
+        return await self.venue(host).bonds.register(symbol, tier)
+
+    async def limit(
+        self,
+        market: str,
+        side: Side,
+        quantity: int,
+        rate: int,
+        force: TimeInForce = TimeInForce.STANDING,
+        host: str = "",
+    ) -> OrderRecord:
+        """See `Orders.limit`."""
+        return await self.venue(host).limit(market, side, quantity, rate, force)
+
+    async def market(self, market: str, side: Side, quantity: int, host: str = "") -> OrderRecord:
+        """See `Orders.market`."""
+        return await self.venue(host).market(market, side, quantity)
+
+    async def cancel(self, order_id: bytes, host: str = "") -> OrderRecord:
+        """See `Orders.cancel`."""
+        return await self.venue(host).orders.cancel(order_id)
+
+    async def send(self, symbol: str, address: str, amount: int, fee_rate: int = 0) -> str:
+        """Pay from a wallet; returns the transaction ID. fee_rate: atoms per vbyte, 0 takes the chain's."""
+        side = self.coins.get(symbol)
+        if side is None:
+            raise ConfigError(f"there is no wallet for {symbol}", fix="add it to [[wallets]]")
+        signed = await side.wallet.send(address, amount, fee_rate or await side.chain.fee_rate())
+        return await side.wallet.broadcast(signed.raw)
+
+    def orders(self) -> list[OrderRecord]:
+        """Every order at every server."""
+        return [order for venue in self.venues.values() for order in venue.orders.all()]
+
+    def swaps(self) -> list[SwapRecord]:
+        """Every swap at every server."""
+        return [swap for venue in self.venues.values() for swap in venue.swapper.matches.all()]
+
+    def running(self) -> list[tuple[Desk, SwapRecord]]:
+        """Every swap that is not over, with the desk that it belongs to."""
+        return [(venue.desk, swap) for venue in self.venues.values() for swap in venue.swapper.matches.running()]
+
+    def bonds(self) -> list[BondRecord]:
+        """Every bond at every server."""
+        return [bond for venue in self.venues.values() for bond in venue.bonds.all()]
+
+    # Inside ------------------------------------------------------------------------------------------------
+
+    def _seed(self) -> bytes:
+        stored = self._store.get(MetaRecord, WORDS)
+        if stored is None:
+            raise ClientError("there is no seed yet", code="client.no_seed", fix="run `twinlock client init`")
+        return bip39.to_seed(stored.value.decode())
+
+    def _mirror(self, key: bytes) -> MirroredStore:
+        return MirroredStore(
+            self._store,
+            self.config.recovery_path,
+            key,
+            self.config.network,
+            self._entropy,
+            lambda text: self.tell(Notice(at=self.clock.now_ms(), level="warning", text=text)),
+        )
+
+    async def _open_coin(self, wallet: WalletConfig, seed: bytes) -> None:
+        parameters = coin(wallet.symbol, self.config.network)
+        view = await self._stack.enter_async_context(self._open_chain(parameters, wallet))
+        opened = open_wallet(Ground(parameters, view, seed, self._store, self.clock), wallet)
+        self._wallets[wallet.symbol] = await self._stack.enter_async_context(opened)
+        self.coins[wallet.symbol] = CoinSide(parameters, opened, view)
+
+    def _electrum(self, parameters: Coin, wallet: WalletConfig) -> ChainView:
+        dial = ElectrumDialer(pins=_StoredPins(self._store), proxy=wallet.proxy or None)
+        return ChainView(parameters, wallet.electrum, clock=self.clock, entropy=self._entropy, dial=dial)
+
+    def _venue(self, server: ServerConfig, keys: TraderKeys) -> Venue:
+        session = Session(self._dialer(server), self.clock, self.config.pace)
+        desk = Desk(
+            server=server,
+            network=self.config.network,
+            session=session,
+            store=self._store,
+            coins={side.coin.asset_id: side for side in self.coins.values()},
+            keys=keys,
+            clock=self.clock,
+            locks=self.config.locks,
+            pace=self.config.pace,
+            tell=self.tell,
+        )
+        return Venue(desk)
+
+    def _start(self) -> None:
+        for side in self.coins.values():
+            if left := orphans(side, self._store.all(BondRecord)):
+                self._spawn(sweep(side.wallet, left))
+        for venue in self.venues.values():
+            self._spawn(venue.run())
+        for side in self.coins.values():
+            self._spawn(self._follow_tip(side))
+            self._spawn(self._follow_wallet(side))
+        if (tower := self.config.tower).url:
+            key = read_key(Path(tower.key_file).expanduser())
+            courier = Courier(tower.url, key, self._store, self.clock, self._entropy)
+            self._spawn(courier.run(self.running, self.events()))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._tasks.append(asyncio.create_task(self._guard(work)))
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        """A part that ends by a defect is told at once; the others, which may hold coins, go on."""
+        try:
+            await work
+        except Exception as defect:
+            self.tell(Notice(at=self.clock.now_ms(), level="error", text=f"a part of the client ended: {defect!r}"))
+            raise
+
+    async def _follow_tip(self, side: CoinSide) -> None:
+        while True:
+            try:
+                async for _ in side.chain.subscribe_tip():
+                    for venue in self.venues.values():
+                        venue.wake()
+            except TwinlockError as error:
+                self.tell(Notice(at=self.clock.now_ms(), level="warning", text=f"{side.coin.name}: {error}"))
+            await self.clock.sleep(self.config.pace.swap_check)
+
+    async def _follow_wallet(self, side: CoinSide) -> None:
+        async for balance in side.wallet.changes():
+            self.tell(
+                WalletChanged(
+                    at=self.clock.now_ms(),
+                    asset=side.coin.symbol,
+                    available=balance.available,
+                    locked=balance.locked,
+                    unconfirmed=balance.unconfirmed,
+                )
+            )
+
+
+class _StoredPins:
+    """Certificates of Electrum servers as first seen."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, server: str) -> bytes | None:
+        record = self._store.get(MetaRecord, f"pin/{server}")
+        return None if record is None else record.value
+
+    def put(self, server: str, certificate: bytes) -> None:
+        self._store.put(MetaRecord(name=f"pin/{server}", value=certificate))

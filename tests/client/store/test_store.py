@@ -1,0 +1,222 @@
+"""The store and its twin pass the same tests; the one on disk survives what disks and processes do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from twinlock.client.errors import StoreCorruptError, StoreError, StoreLockedError, WrongPasswordError
+from twinlock.client.store import MemoryStore, Record, SqliteStore, Store
+from twinlock.client.store.schema import MIGRATIONS
+from twinlock.client.store.sqlite import FILE_NAME
+from twinlock.client.store.vault import Cost, Vault
+from twinlock.seams import SeededEntropy, SystemEntropy
+
+QUICK = Cost(passes=1, memory_kib=8, lanes=1)
+
+
+class Note(Record):
+    kind: ClassVar[str] = "note"
+    name: str
+    text: bytes
+    number: int = 0
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+
+class Other(Note):
+    kind: ClassVar[str] = "other"
+
+
+def open_store(folder: Path, password: str = "open sesame") -> SqliteStore:
+    return SqliteStore(folder, password, SystemEntropy(), cost=QUICK)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    store: Store = MemoryStore() if request.param == "memory" else open_store(tmp_path)
+    yield store
+    store.close()
+
+
+def test_what_was_put_is_read_back_as_a_copy(store: Store) -> None:
+    note = Note(name="a", text=b"\x00\xff", number=2**60)
+    store.put(note)
+    note.number = 1
+    read = store.get(Note, "a")
+    assert read is not None
+    assert read.number == 2**60
+    read.number = 3
+    assert store.get(Note, "a") == Note(name="a", text=b"\x00\xff", number=2**60)
+
+
+def test_kinds_do_not_mix_and_all_is_ordered_by_key(store: Store) -> None:
+    for name in ("b", "a", "c"):
+        store.put(Note(name=name, text=name.encode()))
+    store.put(Other(name="a", text=b"other"))
+    assert [note.name for note in store.all(Note)] == ["a", "b", "c"]
+    assert store.all(Other) == [Other(name="a", text=b"other")]
+    store.delete(Note, "b")
+    store.delete(Note, "never there")
+    assert store.get(Note, "b") is None
+    assert len(store.all(Note)) == 2
+
+
+def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
+    store.put(Note(name="kept", text=b"1"))
+
+    def attempt() -> None:
+        with store.transaction():
+            store.put(Note(name="kept", text=b"2"))
+            with store.transaction():
+                store.put(Note(name="new", text=b"3"))
+            store.delete(Note, "kept")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    assert store.all(Note) == [Note(name="kept", text=b"1")]
+    with store.transaction():
+        store.put(Note(name="new", text=b"3"))
+    assert len(store.all(Note)) == 2
+
+
+def test_the_file_opens_again_with_its_password_only(tmp_path: Path) -> None:
+    first = open_store(tmp_path)
+    first.put(Note(name="a", text=b"correct horse"))
+    first.close()
+    with pytest.raises(WrongPasswordError):
+        open_store(tmp_path, "open barley")
+    second = open_store(tmp_path)
+    second.change_password("open barley", QUICK)
+    second.close()
+    third = open_store(tmp_path, "open barley")
+    assert third.all(Note) == [Note(name="a", text=b"correct horse")]
+    third.close()
+
+
+def test_nothing_secret_is_on_disk_in_the_clear(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.put(Note(name="a", text=b"correct horse battery staple"))
+    files = [path.read_bytes() for path in tmp_path.iterdir()]
+    store.close()
+    assert any(b"note" in content for content in files)
+    assert not any(b"battery" in content or b"open sesame" in content for content in files)
+
+
+def test_the_second_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    with pytest.raises(StoreLockedError) as caught:
+        open_store(tmp_path)
+    assert caught.value.numbers == {"pid": str(os.getpid())}
+    store.close()
+    open_store(tmp_path).close()
+
+
+def test_a_record_moved_to_another_key_does_not_open(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.put(Note(name="mine", text=b"1"))
+    store.close()
+    with sqlite3.connect(tmp_path / FILE_NAME) as db:
+        db.execute("UPDATE records SET key = 'yours'")
+    db.close()
+    store = open_store(tmp_path)
+    with pytest.raises(StoreCorruptError):
+        store.get(Note, "yours")
+    store.close()
+
+
+def test_a_damaged_file_is_told_and_kept(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    for number in range(200):
+        store.put(Note(name=str(number), text=bytes(100)))
+    store.close()
+    path = tmp_path / FILE_NAME
+    content = bytearray(path.read_bytes())
+    content[4096:8192] = b"\xaa" * 4096
+    path.write_bytes(content)
+    with pytest.raises(StoreCorruptError) as caught:
+        open_store(tmp_path)
+    assert "damaged-1" in caught.value.fix
+    assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == bytes(content)
+
+
+def test_each_migration_is_preceded_by_a_backup(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.put(Note(name="old", text=b"1"))
+    store.close()
+    longer = (*MIGRATIONS, ("CREATE TABLE extra (x)",))
+    SqliteStore(tmp_path, "open sesame", SystemEntropy(), migrations=longer).close()
+    version = len(MIGRATIONS)
+    backup = tmp_path / f"{FILE_NAME}.v{version}.backup"
+    with sqlite3.connect(backup) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (version,)
+        assert db.execute("SELECT key FROM records").fetchall() == [("old",)]
+    db.close()
+    with pytest.raises(StoreError, match="newer"):
+        open_store(tmp_path)
+
+
+def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    broken = (*MIGRATIONS, ("CREATE TABLE extra (x)", "NOT SQL"))
+    with pytest.raises(sqlite3.OperationalError):
+        SqliteStore(tmp_path, "open sesame", SystemEntropy(), migrations=broken)
+    open_store(tmp_path).close()
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from tests.client.store.test_store import Note, open_store
+store = open_store(Path(sys.argv[1]))
+for number in range(100_000):
+    with store.transaction():
+        store.put(Note(name="first", text=b"", number=number))
+        store.put(Note(name="second", text=b"", number=number))
+    print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 40])
+def test_kill_9_loses_no_acknowledged_write_and_tears_none(tmp_path: Path, lines: int) -> None:
+    root = Path(__file__).parents[3]
+    environment = {**os.environ, "PYTHONPATH": f"{root / 'src'}:{root}"}
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, env=environment, text=True
+    )
+    assert writer.stdout is not None
+    acknowledged = -1
+    for _ in range(lines):
+        acknowledged = int(writer.stdout.readline())
+    writer.send_signal(signal.SIGKILL)
+    writer.wait()
+    writer.stdout.close()
+    store = open_store(tmp_path)
+    first, second = store.get(Note, "first"), store.get(Note, "second")
+    store.close()
+    assert first is not None
+    assert second is not None
+    assert first.number == second.number >= acknowledged
+
+
+@given(st.binary(max_size=300), st.text(max_size=20), st.integers(0, 400))
+def test_any_altered_byte_is_noticed(plain: bytes, label: str, position: int) -> None:
+    vault, _ = Vault.create("x", SeededEntropy(1), QUICK)
+    sealed = bytearray(vault.seal(label, plain))
+    assert vault.open(label, bytes(sealed)) == plain
+    sealed[position % len(sealed)] ^= 1
+    with pytest.raises(StoreCorruptError):
+        vault.open(label, bytes(sealed))

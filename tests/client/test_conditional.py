@@ -1,0 +1,132 @@
+"""Stop-limit and one-cancels-other: placed once, by the prices that were traded, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.client.fake_server import LOT, MARKET
+from tests.client.world import RATE, World, world
+
+from twinlock.client.conditional import ConditionRecord
+from twinlock.client.errors import OrderError
+from twinlock.client.store.records import OrderRecord
+from twinlock.protocol.orders import Side
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[World]:
+    async with world() as it:
+        await it.funded("alice", "bob")
+        yield it
+
+
+async def trade(it: World, rate: int, lots: int = 1) -> None:
+    """Bob trades with himself at this rate."""
+    venue = it.traders["bob"].venue()
+    await it.call(venue.limit(MARKET, Side.SELL, lots * LOT, rate))
+    await it.close_epoch()
+    await it.call(venue.limit(MARKET, Side.BUY, lots * LOT, rate))
+    await it.close_epoch()
+    await it.clock.advance(1)
+
+
+async def stop(it: World, name: str = "a", **options: int) -> ConditionRecord:
+    venue = it.traders["alice"].venue()
+    made = await it.call(venue.stop_limit(name, MARKET, Side.SELL, 2 * LOT, RATE - 1_000, RATE - 2_000, **options))
+    assert isinstance(made, ConditionRecord)
+    return made
+
+
+def placed(it: World) -> list[tuple[str, int, int, str]]:
+    return [(o.tag, o.quantity, o.rate, o.status) for o in it.traders["alice"].orders() if o.tag]
+
+
+async def test_a_stop_waits_for_its_price_and_is_placed_once(it: World) -> None:
+    record = await stop(it)
+    assert await stop(it) is record, "the same name is the same condition"
+    await trade(it, RATE)
+    assert (record.status, placed(it)) == ("waiting", [])
+    await trade(it, RATE - 1_000)
+    assert record.status == "placed"
+    await it.close_epoch()
+    await trade(it, RATE - 1_500)
+    assert placed(it) == [("stop/a", 2 * LOT, RATE - 2_000, "booked")]
+
+
+async def test_what_was_traded_while_the_client_was_away_counts(it: World) -> None:
+    await stop(it)
+    feed = it.traders["alice"].venue().feeds[MARKET]
+    await trade(it, RATE - 1_000)
+    assert feed.mirror.recent[0][0] == RATE - 1_000
+    await it.stop("alice")
+    # As a crash just after the price was reached leaves it.
+    (record,) = it.stores["alice"].all(ConditionRecord)
+    record.status = "reached"
+    it.stores["alice"].put(record)
+    alice = await it.start("alice")
+    await it.until(lambda: [each.status for each in alice.venue().conditions.all()] == ["placed"])
+    assert len(placed(it)) == 1, "the order that was placed before the crash is found by its tag"
+
+
+@pytest.mark.parametrize("fills", [0, 1])
+async def test_the_stop_takes_the_place_of_what_is_left_of_the_resting_order(it: World, fills: int) -> None:
+    record = await stop(it, rest_rate=RATE + 5_000)
+    await it.until(lambda: bool(placed(it)))
+    await it.close_epoch()
+    bob = it.traders["bob"].venue()
+    if fills:
+        await it.call(bob.limit(MARKET, Side.BUY, fills * LOT, RATE + 5_000))
+        await it.close_epoch()
+    await it.restart("alice")
+    await it.clock.advance(10)
+    await trade(it, RATE - 1_000)
+    await it.clock.advance(1)
+    await it.close_epoch()  # In which the resting order is cancelled.
+    await it.clock.advance(12)
+    await it.close_epoch()
+    assert [row[0:3] for row in placed(it)] == [
+        ("rest/a", 2 * LOT, RATE + 5_000),
+        ("stop/a", (2 - fills) * LOT, RATE - 2_000),
+    ]
+    assert [row[3] for row in placed(it)] == ["canceled", "booked"]
+    assert record.name == "a"
+
+
+async def test_a_filled_resting_order_ends_the_stop(it: World) -> None:
+    record = await stop(it, rest_rate=RATE + 5_000)
+    await it.until(lambda: bool(placed(it)))
+    await it.close_epoch()
+    await it.call(it.traders["bob"].venue().limit(MARKET, Side.BUY, 2 * LOT, RATE + 5_000))
+    await it.close_epoch()
+    await it.clock.advance(12)
+    assert record.status == "dropped"
+    await trade(it, RATE - 1_000)
+    assert [row[0] for row in placed(it)] == ["rest/a"]
+
+
+async def test_a_condition_given_up_takes_its_resting_order_along(it: World) -> None:
+    record = await stop(it, rest_rate=RATE + 5_000)
+    await it.until(lambda: bool(placed(it)))
+    await it.close_epoch()
+    await it.call(it.traders["alice"].venue().conditions.cancel("a"))
+    await it.close_epoch()
+    assert (record.status, [row[3] for row in placed(it)]) == ("canceled", ["canceled"])
+    with pytest.raises(OrderError):
+        await it.call(it.traders["alice"].venue().conditions.cancel("a"))
+
+
+async def test_stops_on_the_wrong_side_are_refused_with_numbers(it: World) -> None:
+    await trade(it, RATE)
+    resting = await it.call(it.traders["bob"].venue().limit(MARKET, Side.SELL, LOT, RATE))
+    assert isinstance(resting, OrderRecord)
+    await it.close_epoch()
+    venue = it.traders["alice"].venue()
+    with pytest.raises(OrderError) as reached:
+        await it.call(venue.stop_limit("x", MARKET, Side.SELL, LOT, RATE + 100, RATE))
+    assert (reached.value.code, reached.value.numbers["stop"]) == ("order.stop_reached", RATE + 100)
+    with pytest.raises(OrderError) as crossed:
+        await it.call(venue.stop_limit("x", MARKET, Side.SELL, LOT, RATE - 100, RATE, rest_rate=RATE - 200))
+    assert crossed.value.code == "order.stop"
