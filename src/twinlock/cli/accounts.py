@@ -1,0 +1,86 @@
+"""`twinlock client account` and `bond`: who we are at a server, and what the account stands on."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+from rich.table import Table
+
+from twinlock.cli.account import account_explain
+from twinlock.cli.setting import Setting, ask, pass_setting, tell
+from twinlock.cli.showing import table
+from twinlock.client.control import views
+
+ACCOUNT_EXAMPLES = """
+\b
+Examples:
+  twinlock client account show
+  twinlock client --json account show
+"""
+
+BOND_EXAMPLES = """
+\b
+Examples:
+  twinlock client bond post btc --tier 2
+  twinlock client bond list
+  twinlock client bond code < code.txt
+"""
+
+
+@click.group(epilog=ACCOUNT_EXAMPLES)
+def account() -> None:
+    """Accounts follow from the seed; the first bond makes one."""
+
+
+account.add_command(account_explain)
+
+
+@account.command("show")
+@pass_setting
+def account_show(setting: Setting) -> None:
+    """The account and its tier at every server."""
+    found = ask(setting, lambda remote: remote.get("/status", views.StatusView)).venues
+    rows = [[row.host, row.account_id, str(row.tier), str(row.connected)] for row in found]
+    setting.show(found, lambda: table(["server", "account", "tier", "connected"], rows))
+
+
+@click.group(epilog=BOND_EXAMPLES)
+def bond() -> None:
+    """Bonds: locked for a time, then returned. They are renewed to keep the tier."""
+
+
+@bond.command("post")
+@click.argument("asset")
+@click.option("--tier", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--host", default="", help="The server; the first configured one without it.")
+@pass_setting
+def bond_post(setting: Setting, asset: str, tier: int, host: str) -> None:
+    """Post a bond in ASSET and keep that tier. Needs the daemon."""
+    wanted = views.PostBondRequest(asset, tier, host)
+    found = tell(setting, lambda remote: remote.post("/bonds", views.BondView, wanted))
+    setting.show(found, lambda: _bonds([found]))
+
+
+@bond.command("list")
+@pass_setting
+def bond_list(setting: Setting) -> None:
+    """Every bond and its state."""
+    found = ask(setting, lambda remote: remote.get("/bonds", list[views.BondView]))
+    setting.show(found, lambda: _bonds(found))
+
+
+@bond.command("code")
+@click.option("--host", default="", help="The server; the first configured one without it.")
+@pass_setting
+def bond_code(setting: Setting, host: str) -> None:
+    """Use an operator's prepaid code in place of a bond; it is asked for, or read from standard input."""
+    text = click.prompt("Code", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    wanted = views.RedeemCode(text.strip(), host)
+    found = tell(setting, lambda remote: remote.post("/bonds/code", views.TierView, wanted))
+    setting.show(found, lambda: table(["tier", "given"], [[str(found.tier), str(found.given)]]))
+
+
+def _bonds(found: list[views.BondView]) -> Table:
+    rows = [[row.host, row.coin, str(row.amount), str(row.strength), row.state] for row in found]
+    return table(["server", "coin", "atoms", "tiers", "state"], rows)

@@ -1,0 +1,159 @@
+"""`twinlock client`: wallets, bonds, orders and swaps from the command line.
+
+Commands that trade talk to the running daemon (`twinlock client run`), because an order needs somebody who is there
+when its epoch closes. Commands that only look use the daemon too, or start a trader for the moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import uvloop
+
+from twinlock.cli.accounts import account, bond
+from twinlock.cli.configs import config_group, write_template
+from twinlock.cli.keys import api, completion, key
+from twinlock.cli.pasts import evidence, history, swap
+from twinlock.cli.recovery import recover
+from twinlock.cli.setting import Setting, ask, opened, pass_setting
+from twinlock.cli.showing import table
+from twinlock.cli.towers import tower
+from twinlock.cli.trading import condition, market, order
+from twinlock.cli.wallet import wallet
+from twinlock.client.control import views
+from twinlock.client.control.serve import serving
+from twinlock.client.events import Event
+from twinlock.client.trader import initialize
+from twinlock.seams import SystemEntropy
+
+EXAMPLES = """
+\b
+Examples:
+  twinlock client --config trader.toml init
+  twinlock client --config trader.toml run
+  twinlock client --config trader.toml wallet address btc
+  twinlock client --config trader.toml bond post btc
+  twinlock client --config trader.toml order limit ltc_btc sell 0.5 0.0025
+
+\b
+Exit status:
+  0  done
+  1  refused; the message says why, and what to do
+  2  the command line is wrong
+  3  no answer from a server, a chain or the daemon
+  4  a wrong password, or a key that does not allow it
+  5  the store is in use or damaged
+  6  not enough funds
+ 70  a defect of Twinlock
+"""
+
+
+@click.group(epilog=EXAMPLES)
+@click.option("--config", type=click.Path(path_type=Path), default=Path("twinlock.toml"), envvar="TWINLOCK_CONFIG")
+@click.option(
+    "--password-file",
+    type=click.Path(exists=True, path_type=Path),
+    envvar="TWINLOCK_PASSWORD_FILE",
+    help="File with the store's password; asked for without it.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON: atoms, message-rates, hex IDs.")
+@click.pass_context
+def client(context: click.Context, config: Path, password_file: Path | None, as_json: bool) -> None:
+    """Trade: wallets, bonds, orders and swaps."""
+    context.obj = Setting(config, password_file, as_json)
+
+
+@client.command()
+@click.option("--words-file", type=click.Path(exists=True, path_type=Path), help="Restore this seed (12 to 24 words).")
+@pass_setting
+def init(setting: Setting, words_file: Path | None) -> None:
+    """Make the encrypted store with a new seed, or with one to restore; without a configuration, write one first.
+
+    The file that is written explains itself; look through it before you go on.
+    """
+    if not setting.path.exists():
+        write_template(setting.path)
+        click.echo(f"{setting.path} is written. Fill in your servers, then run this again.", err=True)
+        return
+    given = words_file.read_text() if words_file else ""
+    words = initialize(setting.config(), setting.password(confirm=True), entropy=SystemEntropy(), words=given)
+    if given:
+        click.echo("The seed is restored.", err=True)
+    else:
+        click.echo("Write these words down. Whoever has them has the coins:", err=True)
+        click.echo(words)
+
+
+@client.command()
+@pass_setting
+def run(setting: Setting) -> None:
+    """Stay up: answer the servers, settle every swap, serve the control interface."""
+    uvloop.run(_run(setting))
+
+
+async def _run(setting: Setting) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    entropy = SystemEntropy()
+    async with await opened(setting, entropy) as trader:
+        events = trader.events()
+        async with serving(trader, entropy) as address:
+            _say(setting, {"event": "ready", "control": address.url, "pid": address.pid})
+            printing = asyncio.create_task(_print_events(setting, events))
+            await stop.wait()
+            printing.cancel()
+            await asyncio.gather(printing, return_exceptions=True)
+
+
+async def _print_events(setting: Setting, events: AsyncIterator[Event]) -> None:
+    async for event in events:
+        _say(setting, event)
+
+
+def _say(setting: Setting, event: Any) -> None:
+    line = msgspec.json.encode(event)
+    if not setting.as_json:
+        members = msgspec.json.decode(line)
+        name = members.pop("event")
+        line = f"{name}: {' '.join(f'{key}={value}' for key, value in members.items() if value)}".encode()
+    click.echo(line)
+    sys.stdout.flush()
+
+
+@client.command()
+@pass_setting
+def status(setting: Setting) -> None:
+    """Servers, account, tier, and until when it is safe to close."""
+    found = ask(setting, lambda remote: remote.get("/status", views.StatusView))
+    setting.show(
+        found,
+        lambda: table(
+            ["server", "connected", "account", "tier"],
+            [[venue.host, str(venue.connected), venue.account_id[:16], str(venue.tier)] for venue in found.venues],
+        ),
+    )
+
+
+client.add_command(account)
+client.add_command(api)
+client.add_command(bond)
+client.add_command(completion)
+client.add_command(condition)
+client.add_command(config_group)
+client.add_command(evidence)
+client.add_command(history)
+client.add_command(key)
+client.add_command(market)
+client.add_command(order)
+client.add_command(recover)
+client.add_command(swap)
+client.add_command(tower)
+client.add_command(wallet)

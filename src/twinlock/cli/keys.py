@@ -1,0 +1,73 @@
+"""`twinlock client key`, `api` and `completion`: what programs and shells need."""
+
+from __future__ import annotations
+
+import click
+import msgspec
+from click.shell_completion import get_completion_class
+
+from twinlock.cli.setting import Setting, ask, pass_setting
+from twinlock.cli.showing import table
+from twinlock.client.control import views
+from twinlock.client.control.openapi import document
+from twinlock.client.keyring import SCOPES, Scope
+
+KEY_EXAMPLES = """
+\b
+Examples:
+  twinlock client key create bot --scope read --scope trade > bot.key
+  twinlock client key list
+  twinlock client key revoke bot
+"""
+
+
+@click.group(epilog=KEY_EXAMPLES)
+def key() -> None:
+    """Keys for programs that use the local interface."""
+
+
+@key.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, default=("read",), show_default=True)
+@pass_setting
+def key_create(setting: Setting, name: str, scopes: tuple[Scope, ...]) -> None:
+    """Make a key and print it, this once."""
+    wanted = views.NewKey(name, list(scopes))
+    found = ask(setting, lambda remote: remote.post("/keys", views.KeyView, wanted))
+    if setting.as_json:
+        click.echo(msgspec.json.encode(found))
+    else:
+        click.echo(found.key)
+
+
+@key.command("list")
+@pass_setting
+def key_list(setting: Setting) -> None:
+    """Names and scopes."""
+    found = ask(setting, lambda remote: remote.get("/keys", list[views.KeyView]))
+    setting.show(found, lambda: table(["key", "scopes"], [[row.name, " ".join(row.scopes)] for row in found]))
+
+
+@key.command("revoke")
+@click.argument("name")
+@pass_setting
+def key_revoke(setting: Setting, name: str) -> None:
+    """From now on the key opens nothing."""
+    found = ask(setting, lambda remote: remote.delete(f"/keys/{name}", views.Accepted))
+    setting.show(found, lambda: table(["revoked"], [[name]]))
+
+
+@click.command()
+def api() -> None:
+    """Print the OpenAPI 3.1 document of the local interface."""
+    click.echo(msgspec.json.format(msgspec.json.encode(document()), indent=1))
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print what a shell needs to complete commands: eval "$(twinlock client completion bash)"."""
+    kind = get_completion_class(shell)
+    assert kind is not None
+    click.echo(kind(context.find_root().command, {}, "twinlock", "_TWINLOCK_COMPLETE").source())

@@ -1,0 +1,124 @@
+"""`twinlock client swap`, `history` and `evidence`: what happened, and what proves it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from twinlock.cli.setting import Setting, ask, pass_setting, tell
+from twinlock.cli.showing import table
+from twinlock.client.control import views
+from twinlock.client.export import write_csv, write_parquet
+
+SWAP_EXAMPLES = """
+\b
+Examples:
+  twinlock client swap list
+"""
+
+HISTORY_EXAMPLES = """
+\b
+Examples:
+  twinlock client history list
+  twinlock client history export trades.csv
+  twinlock client history export epochs.parquet --what epochs --market ltc_btc --format parquet
+  twinlock client history export candles.csv --what candles --market ltc_btc --bin 1h
+"""
+
+EVIDENCE_EXAMPLES = """
+\b
+Examples:
+  twinlock client evidence list
+  twinlock client evidence show 'exchange.example:7232/ltc_btc/1234' > evidence.json
+"""
+
+WRITERS: dict[str, Callable[[Path, Any, type[msgspec.Struct]], None]] = {"csv": write_csv, "parquet": write_parquet}
+KINDS: dict[str, type[msgspec.Struct]] = {
+    "trades": views.SwapView,
+    "epochs": views.EpochView,
+    "candles": views.CandleView,
+}
+
+
+@click.group(epilog=SWAP_EXAMPLES)
+def swap() -> None:
+    """Follow the settlement of matches."""
+
+
+@swap.command("list")
+@pass_setting
+def swap_list(setting: Setting) -> None:
+    """Every match and how far it is."""
+    _show_swaps(setting, ended=False)
+
+
+@click.group(epilog=HISTORY_EXAMPLES)
+def history() -> None:
+    """What was traded."""
+
+
+@history.command("list")
+@pass_setting
+def history_list(setting: Setting) -> None:
+    """Every swap that is over."""
+    _show_swaps(setting, ended=True)
+
+
+@history.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--what", type=click.Choice(list(KINDS)), default="trades", show_default=True)
+@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
+@click.option("--market", default="", help="For epochs and candles.")
+@click.option("--bin", "bin_size", default="1h", show_default=True, help="The length of a candle.")
+@pass_setting
+def history_export(setting: Setting, file: Path, *, what: str, form: str, market: str, bin_size: str) -> None:
+    """Write own trades, epochs that this client has seen since it started, or candles into FILE."""
+    if what != "trades" and not market:
+        raise click.UsageError(f"name the market of the {what} with --market")
+    paths = {
+        "trades": "/swaps",
+        "epochs": f"/markets/{market}/epochs",
+        "candles": f"/markets/{market}/candles?bin={bin_size}",
+    }
+    kind = KINDS[what]
+    question = ask if what == "trades" else tell
+    rows = question(setting, lambda remote: remote.get(paths[what], list[kind]))  # type: ignore[valid-type]
+    WRITERS[form](file, rows, kind)
+    click.echo(f"{len(rows)} rows are in {file}", err=True)
+
+
+@click.group(epilog=EVIDENCE_EXAMPLES)
+def evidence() -> None:
+    """What proves that a server cheated, or dropped an order of ours."""
+
+
+@evidence.command("list")
+@pass_setting
+def evidence_list(setting: Setting) -> None:
+    """Every accusation."""
+    found = ask(setting, lambda remote: remote.get("/evidence", list[views.EvidenceView]))
+    rows = [[row.name, row.host, str(row.at), row.accusation] for row in found]
+    setting.show(found, lambda: table(["evidence", "server", "time (ms)", "accusation"], rows))
+
+
+@evidence.command("show")
+@click.argument("name")
+@pass_setting
+def evidence_show(setting: Setting, name: str) -> None:
+    """All of it, as JSON, to be shown to others."""
+    found = ask(setting, lambda remote: remote.get(f"/evidence/{name}", views.EvidenceView))
+    click.echo(msgspec.json.format(msgspec.json.encode(found)))
+
+
+def _show_swaps(setting: Setting, *, ended: bool) -> None:
+    swaps = ask(setting, lambda remote: remote.get("/swaps", list[views.SwapView]))
+    found = [row for row in swaps if row.outcome or not ended]
+    rows = [
+        [row.match_id[:16], row.market, row.role, str(row.quantity), str(row.rate), row.outcome or row.status]
+        for row in found
+    ]
+    setting.show(found, lambda: table(["match", "market", "role", "quantity", "rate", "status"], rows))

@@ -1,0 +1,283 @@
+"""`twinlock client market`, `order` and `condition`: what there is to trade, and trading it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import click
+import msgspec
+from rich.table import Table
+
+from twinlock.cli.setting import Setting, pass_setting, tell
+from twinlock.cli.showing import rate_of, sides, table
+from twinlock.client.control import views
+from twinlock.client.estimate import Estimate, MaxOrder
+from twinlock.protocol.rates import amount_text, parse_amount, parse_rate
+from twinlock.seams import SystemClock
+
+MARKET_EXAMPLES = """
+\b
+Examples:
+  twinlock client market list
+  twinlock client --json market book ltc_btc
+"""
+
+ORDER_EXAMPLES = """
+\b
+Examples:
+  twinlock client order limit ltc_btc sell 0.5 0.0025 --tag first
+  twinlock client order market ltc_btc buy 0.01
+  twinlock client order estimate ltc_btc sell 0.5 0.0025
+  twinlock client order max ltc_btc buy 0.0025
+  twinlock client order several orders.json
+  twinlock client order cancel ORDER
+"""
+
+CONDITION_EXAMPLES = """
+\b
+Examples:
+  twinlock client condition stop guard ltc_btc sell 0.5 --stop 0.0022 --rate 0.0021
+  twinlock client condition stop bracket ltc_btc sell 0.5 --stop 0.0022 --rate 0.0021 --or-at 0.003
+  twinlock client condition list
+  twinlock client condition cancel guard
+"""
+
+
+@click.group(epilog=MARKET_EXAMPLES)
+def market() -> None:
+    """What can be traded, and the books. Needs the daemon."""
+
+
+@market.command("list")
+@pass_setting
+def market_list(setting: Setting) -> None:
+    """Every market of every server."""
+    found = tell(setting, lambda remote: remote.get("/markets", list[views.MarketView]))
+    rows = [[row.host, row.name, str(row.lot_size), str(row.rate_step), str(row.last_rate)] for row in found]
+    setting.show(found, lambda: table(["server", "market", "lot size", "rate step", "last rate"], rows))
+
+
+@market.command("book")
+@click.argument("name")
+@pass_setting
+def market_book(setting: Setting, name: str) -> None:
+    """The book of a market, best orders in the middle."""
+    found = tell(setting, lambda remote: remote.get(f"/markets/{name}/book", views.BookView))
+    base, quote = sides(setting, name)
+    rows = [
+        [
+            side,
+            amount_text(row.quantity, base.conversion_factor),
+            rate_of(row.rate, base, quote),
+            "*" if row.own else "",
+        ]
+        for side, orders in (("sell", list(reversed(found.sells))), ("buy", found.buys))
+        for row in orders
+    ]
+    setting.show(found, lambda: table(["side", "quantity", "rate", "own"], rows))
+
+
+@click.group(epilog=ORDER_EXAMPLES)
+def order() -> None:
+    """Place, cancel and list orders. Needs the daemon."""
+
+
+@order.command("limit")
+@click.argument("name", metavar="MARKET")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("quantity")
+@click.argument("rate")
+@click.option("--immediate", is_flag=True, help="What does not match at once is not booked.")
+@click.option("--post-only", is_flag=True, help="Rather end than take from the book.")
+@click.option("--expire-after", type=click.IntRange(1), metavar="MINUTES", help="Leave the book after so long.")
+@click.option("--max-matches", type=click.IntRange(0), default=0, help="End after so many matches, each one swap.")
+@click.option("--split", is_flag=True, help="Make a coin of exactly the sum needed, so that no more is locked.")
+@click.option("--tag", default="", help="Your own name for the order; placing it twice places it once.")
+@pass_setting
+def order_limit(
+    setting: Setting,
+    name: str,
+    side: str,
+    quantity: str,
+    rate: str,
+    *,
+    immediate: bool,
+    post_only: bool,
+    expire_after: int | None,
+    max_matches: int,
+    split: bool,
+    tag: str,
+) -> None:
+    """Buy or sell QUANTITY of the base coin at RATE (quote per base) or better, both in whole coins."""
+    base, quote = sides(setting, name)
+    body = {
+        "market": name,
+        "side": side,
+        "quantity": parse_amount(quantity, base.conversion_factor),
+        "rate": parse_rate(rate, base.conversion_factor, quote.conversion_factor),
+        "force": "immediate" if immediate else "standing",
+        "post_only": post_only,
+        "expiry": SystemClock().now_ms() + expire_after * 60_000 if expire_after else 0,
+        "max_matches": max_matches,
+        "split": split,
+        "tag": tag,
+    }
+    _place(setting, body)
+
+
+@order.command("market")
+@click.argument("name", metavar="MARKET")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("quantity")
+@click.option("--max-matches", type=click.IntRange(0), default=0, help="End after so many matches, each one swap.")
+@click.option("--tag", default="")
+@pass_setting
+def order_market(setting: Setting, name: str, side: str, quantity: str, max_matches: int, tag: str) -> None:
+    """Sell QUANTITY of the base coin, or spend QUANTITY of the quote coin, at any rate."""
+    paid = sides(setting, name)[side == "buy"]
+    atoms = parse_amount(quantity, paid.conversion_factor)
+    body = {"market": name, "side": side, "type": "market", "quantity": atoms, "max_matches": max_matches, "tag": tag}
+    _place(setting, body)
+
+
+@order.command("cancel")
+@click.argument("order_id")
+@pass_setting
+def order_cancel(setting: Setting, order_id: str) -> None:
+    """Take a standing order off the book, when its epoch closes."""
+    found = tell(setting, lambda remote: remote.delete(f"/orders/{order_id}", views.OrderView))
+    setting.show(found, lambda: _order_table([found]))
+
+
+@order.command("list")
+@pass_setting
+def order_list(setting: Setting) -> None:
+    """Every order, oldest first."""
+    found = tell(setting, lambda remote: remote.get("/orders", list[views.OrderView]))
+    setting.show(found, lambda: _order_table(found))
+
+
+def _place(setting: Setting, body: dict[str, Any]) -> None:
+    found = tell(setting, lambda remote: remote.post("/orders", views.OrderView, body))
+    setting.show(found, lambda: _order_table([found]))
+
+
+def _order_table(found: list[views.OrderView]) -> Table:
+    rows = [
+        [row.id[:16], row.market, row.type, row.side, str(row.quantity), str(row.rate), str(row.filled), row.status]
+        for row in found
+    ]
+    return table(["order", "market", "type", "side", "quantity", "rate", "filled", "status"], rows)
+
+
+@order.command("several")
+@click.argument("file", type=click.File("rb"))
+@pass_setting
+def order_several(setting: Setting, file: Any) -> None:
+    """Place the limit orders of FILE (- for standard input), a JSON list as `POST /orders/several` takes it."""
+    orders = msgspec.json.decode(file.read(), type=list[views.PlaceOrder])
+    found = tell(setting, lambda remote: remote.post("/orders/several", list[views.Outcome], orders))
+    rows = [[row.order.id[:16] if row.order else "", row.code, row.message] for row in found]
+    setting.show(found, lambda: table(["order", "refused", "why"], rows))
+
+
+@order.command("estimate")
+@click.argument("name", metavar="MARKET")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("quantity")
+@click.argument("rate")
+@pass_setting
+def order_estimate(setting: Setting, name: str, side: str, quantity: str, rate: str) -> None:
+    """What a limit order would lock, and cost at best, at worst, and if it has to be refunded. In atoms."""
+    order = _limit(setting, name, side, quantity, rate)
+    found = tell(setting, lambda remote: remote.post("/orders/estimate", Estimate, order))
+    rows = [
+        ["locked", f"{found.locked} {found.pays}", f"{found.split_locked} after a split for {found.split_fee}"],
+        ["best", f"gives {found.best.gives} {found.pays}", f"gets {found.best.gets} {found.gets}, 1 swap"],
+        ["worst", f"gives {found.worst.gives} {found.pays}", f"gets {found.worst.gets}, {found.worst.swaps} swaps"],
+        ["refund", f"loses {found.refund} {found.pays}", "if no counterparty does its part"],
+        ["missing", f"{found.missing} {found.pays}", ""],
+    ]
+    setting.show(found, lambda: table(["case", "paid coin", "received coin"], rows))
+
+
+@order.command("max")
+@click.argument("name", metavar="MARKET")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("rate")
+@pass_setting
+def order_max(setting: Setting, name: str, side: str, rate: str) -> None:
+    """The largest limit order at RATE that funds and tier allow now."""
+    base, quote = sides(setting, name)
+    atoms = parse_rate(rate, base.conversion_factor, quote.conversion_factor)
+    path = f"/markets/{name}/largest?side={side}&rate={atoms}"
+    found = tell(setting, lambda remote: remote.get(path, MaxOrder))
+    row = [amount_text(each, base.conversion_factor) for each in (found.quantity, found.by_funds, found.by_tier)]
+    setting.show(found, lambda: table(["largest", "by funds", "by tier"], [row]))
+
+
+@click.group(epilog=CONDITION_EXAMPLES)
+def condition() -> None:
+    """Orders that wait for a price on this machine: stop-limit, one-cancels-other. Needs the daemon."""
+
+
+@condition.command("stop")
+@click.argument("name")
+@click.argument("market_name", metavar="MARKET")
+@click.argument("side", type=click.Choice(["buy", "sell"]))
+@click.argument("quantity")
+@click.option("--stop", required=True, help="Once a trade reaches this rate ...")
+@click.option("--rate", required=True, help="... place a limit order at this one.")
+@click.option("--or-at", default="", help="Meanwhile rest at this rate; one cancels the other.")
+@pass_setting
+def condition_stop(
+    setting: Setting, name: str, market_name: str, side: str, quantity: str, *, stop: str, rate: str, or_at: str
+) -> None:
+    """Wait for a price under the name NAME, which is used once."""
+    base, quote = sides(setting, market_name)
+    stopping, placing, resting = (
+        parse_rate(text, base.conversion_factor, quote.conversion_factor) for text in (stop, rate, or_at or "0")
+    )
+    atoms = parse_amount(quantity, base.conversion_factor)
+    wanted = views.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting)
+    found = tell(setting, lambda remote: remote.post("/conditions", views.ConditionView, wanted))
+    setting.show(found, lambda: _conditions([found]))
+
+
+@condition.command("list")
+@pass_setting
+def condition_list(setting: Setting) -> None:
+    """Every condition, oldest first."""
+    found = tell(setting, lambda remote: remote.get("/conditions", list[views.ConditionView]))
+    setting.show(found, lambda: _conditions(found))
+
+
+@condition.command("cancel")
+@click.argument("name")
+@pass_setting
+def condition_cancel(setting: Setting, name: str) -> None:
+    """Give a condition up, and cancel the order that rests for it."""
+    found = tell(setting, lambda remote: remote.delete(f"/conditions/{name}", views.ConditionView))
+    setting.show(found, lambda: _conditions([found]))
+
+
+def _conditions(found: list[views.ConditionView]) -> Table:
+    rows = [
+        [row.name, row.market, row.side, str(row.quantity), str(row.stop), str(row.rate), row.status, row.reason]
+        for row in found
+    ]
+    return table(["name", "market", "side", "quantity", "stop", "rate", "status", "why"], rows)
+
+
+def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str) -> views.PlaceOrder:
+    base, quote = sides(setting, name)
+    return views.PlaceOrder(
+        market=name,
+        side=_side(side),
+        quantity=parse_amount(quantity, base.conversion_factor),
+        rate=parse_rate(rate, base.conversion_factor, quote.conversion_factor),
+    )
+
+
+def _side(text: str) -> Literal["buy", "sell"]:
+    return cast(Literal["buy", "sell"], text)

@@ -1,0 +1,68 @@
+"""`twinlock client` as a person runs it: passwords from files, JSON on request, errors with advice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from twinlock.cli.main import main
+from twinlock.client.store.sqlite import FILE_NAME
+
+CONFIG = """
+data_dir = "{folder}/data"
+network = "regtest"
+wallets = []
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "twinlock.toml").write_text(CONFIG.format(folder=tmp_path))
+    (tmp_path / "password").write_text("correct horse\n")
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    options = ["client", "--config", str(folder / "twinlock.toml"), "--password-file", str(folder / "password")]
+    return CliRunner().invoke(main, [*options, *arguments])
+
+
+def test_init_shows_the_words_once_and_restores_them_elsewhere(folder: Path, tmp_path: Path) -> None:
+    made = run(folder, "init")
+    assert made.exit_code == 0
+    words = made.stdout.strip()
+    assert len(words.split()) == 12
+    assert words.split()[0].encode() not in (folder / "data" / FILE_NAME).read_bytes()
+    again = run(folder, "init")
+    assert again.exit_code != 0
+    assert "client.exists" in again.output
+    (folder / "words").write_text(words.upper())
+    (folder / "twinlock.toml").write_text(CONFIG.format(folder=tmp_path / "elsewhere"))
+    restored = run(folder, "init", "--words-file", str(folder / "words"))
+    assert restored.exit_code == 0
+    assert words not in restored.output
+
+
+def test_what_can_be_looked_at_without_a_daemon(folder: Path) -> None:
+    run(folder, "init")
+    for command in (["wallet", "show"], ["swap", "list"], ["bond", "list"], ["evidence", "list"], ["history", "list"]):
+        shown = run(folder, "--json", *command)
+        assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
+    assert json.loads(run(folder, "--json", "status").stdout)["network"] == "regtest"
+
+
+def test_trading_needs_the_daemon_and_says_so(folder: Path) -> None:
+    run(folder, "init")
+    refused = run(folder, "order", "limit", "ltc_btc", "sell", "1", "0.0025")
+    assert refused.exit_code != 0
+    assert "twinlock client run" in refused.output
+
+
+def test_a_wrong_password_and_no_seed_are_told(folder: Path) -> None:
+    assert "client.no_seed" in run(folder, "wallet", "show").output
+    run(folder, "init")
+    (folder / "password").write_text("wrong horse")
+    assert "store.password" in run(folder, "wallet", "show").output
