@@ -1,0 +1,1 @@
+"""How soon a wallet is ready whose disk is empty."""
