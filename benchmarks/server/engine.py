@@ -164,7 +164,7 @@ async def commit_epoch(url: str) -> dict[str, Any]:
             closed_epoch = market.core.close(Close(market.now()))
             timed = Stopwatch(server.database)
             began, cpu = time.perf_counter(), time.process_time()
-            await market._process(closed_epoch, draw.preimages, resumed=False)
+            await market.epochs.process_epoch(closed_epoch, draw.preimages, resumed=False)
             whole, used = time.perf_counter() - began, time.process_time() - cpu
             rounds.append((timed.longest, whole, used))
             await server.__aexit__(None, None, None)
@@ -206,7 +206,7 @@ async def settle() -> dict[str, Any]:
         stamp = market.now() * market.terms.epoch_ms
         sells = [draw.order(Side.SELL, RATE, 1, 1) for _ in range(MATCHES)]
         await _store(server, draw, sells, [draw.order(Side.BUY, RATE, stamp, 1) for _ in range(MATCHES)])
-        await market._process(market.core.close(Close(market.now())), draw.preimages, resumed=False)
+        await market.epochs.process_epoch(market.core.close(Close(market.now())), draw.preimages, resumed=False)
         deadline = (stamp + EPOCH_MS + timeout_ms) / 1000
         assert len(executor) == MATCHES
         looks = []

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.server.sockets import Reader, ask, dial, text
 from benchmarks.server.world import BTC, LOT, LTC, RATE, RATE_STEP, World
 
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.protocol import envelope
 from twinlock.protocol.messages.account import Connect
 from twinlock.protocol.messages.orders import Coin, PlaceLimit

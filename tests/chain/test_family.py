@@ -15,7 +15,8 @@ from twinlock.chain import script
 from twinlock.chain.bond import Commitment
 from twinlock.chain.coins import COINS, Coin, coin
 from twinlock.chain.errors import AddressError, BondError, ChainError, CoinIdError, ContractError, MalformedError
-from twinlock.chain.family import CoinPoint, Family, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import CoinPoint, Family
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.tx import MAX_MONEY, Tx, TxIn, TxOut
 from twinlock.kernels.ripemd160 import hash160

@@ -11,7 +11,7 @@ import pytest
 from twinlock.chain.bitcoin import BitcoinFamily
 from twinlock.chain.coins import coin, coin_by_id
 from twinlock.chain.errors import UnknownAssetError
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.plugins import plugged_in
 
 PLUGIN = """

@@ -11,7 +11,8 @@ from tests.chain.test_spend import EACH, LOCK_TIME, MAKER, OWN, SECRET, TAKER, c
 from twinlock.chain import presigned, spend
 from twinlock.chain.coins import Coin
 from twinlock.chain.errors import ChainError, ContractError
-from twinlock.chain.family import CoinPoint, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import CoinPoint
 from twinlock.chain.presigned import Locked, Rung
 from twinlock.chain.tx import Tx
 

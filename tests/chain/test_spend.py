@@ -14,7 +14,8 @@ from twinlock.chain.bond import BondScript
 from twinlock.chain.coins import Coin, coin
 from twinlock.chain.contract import SwapContract
 from twinlock.chain.errors import ContractError, FundsError, KeyFormatError, ScriptError
-from twinlock.chain.family import CoinPoint, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import CoinPoint
 from twinlock.chain.keys import PrivateKey, verify
 from twinlock.chain.spend import Input, Payment
 from twinlock.chain.tx import FINAL, Tx, TxOut

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from twinlock.chain.coins import coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.client.errors import LinkClosedError
 from twinlock.client.link import Link, memory_links

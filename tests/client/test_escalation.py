@@ -10,7 +10,7 @@ from tests.client.fake_server import BTC, LTC
 from tests.client.test_settlement import assert_books, reached
 from tests.client.world import World, world
 
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.tx import Tx
 from twinlock.client.store.records import SwapRecord
 from twinlock.client.swapper.escalation import STEPS, urgency

@@ -13,7 +13,7 @@ from tests.client.test_settlement import assert_books, assert_swapped, reached
 from tests.client.world import SYMBOLS, World, world
 
 from twinlock.chain.coins import coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.client.events import Notice
 from twinlock.client.store.records import SwapRecord

@@ -13,7 +13,8 @@ import msgspec
 import pytest
 
 from twinlock.chain.coins import Network, coin
-from twinlock.chain.family import Family, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import Family
 from twinlock.protocol import envelope, routes
 from twinlock.protocol.account import account_id
 from twinlock.protocol.codes import ErrorCode, RpcError

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from twinlock.chain import address
 from twinlock.chain.coins import Coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.spend import Input, key_input
 from twinlock.chain.terms import CoinPoint

@@ -8,7 +8,7 @@ from types import TracebackType
 
 from twinlock.chain import address
 from twinlock.chain.coins import Coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.spend import Input, Payment, build_sweep, key_input
 from twinlock.chain.terms import CoinPoint

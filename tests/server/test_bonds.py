@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.server.conftest import BOND, BTC, LOT, LTC, MARKET, RATE, Exchange, until
 
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.orders import Side

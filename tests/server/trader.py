@@ -16,7 +16,7 @@ from tests.server.memory_chain import MemoryChain
 from websockets.asyncio.client import ClientConnection, connect
 
 from twinlock.chain.bond import BondScript
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.spend import Input, Payment, build_bond, build_redeem, build_swap, redeem_input
 from twinlock.kernels.ripemd160 import hash160

@@ -8,7 +8,7 @@ times seconds, sizes vbytes. What the exchange needs goes through `twinlock.chai
 behind which families of chains differ.
 
 >>> from twinlock.chain.coins import coin
->>> from twinlock.chain.family import family_of
+>>> from twinlock.chain.families import family_of
 >>> ltc = family_of(coin("ltc", "mainnet"))
 >>> ltc.min_lot(max_fee_rate=20), ltc.redeem_size
 (9440, 142)

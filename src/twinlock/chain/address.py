@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from twinlock.chain import base58, bech32, script
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.errors import AddressError, EncodingError
 from twinlock.chain.script import Kind
 

@@ -15,7 +15,7 @@ import coincurve
 import msgspec
 
 from twinlock.chain import base58
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.errors import EncodingError, KeyFormatError
 from twinlock.chain.keys import ORDER, PrivateKey, check_pubkey
 from twinlock.kernels.ripemd160 import hash160

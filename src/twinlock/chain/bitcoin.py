@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from twinlock.chain import coinproof, script, sizes
 from twinlock.chain.address import address_to_script, script_to_address
 from twinlock.chain.bond import BondScript, Commitment
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.contract import SwapContract, is_secret
 from twinlock.chain.errors import AddressError, BondError, CoinIdError, ContractError, MalformedError, ScriptError
 from twinlock.chain.keys import PrivateKey, check_pubkey

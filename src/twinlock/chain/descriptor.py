@@ -15,7 +15,7 @@ import msgspec
 
 from twinlock.chain import script, taproot
 from twinlock.chain.bip32 import HARDENED, HDKey, parse_path
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.errors import KeyFormatError
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.psbt import Origin

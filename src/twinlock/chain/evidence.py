@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twinlock.chain import script, sighash
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.contract import SwapContract
 from twinlock.chain.errors import ContractError
 from twinlock.chain.keys import verify

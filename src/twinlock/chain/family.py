@@ -4,27 +4,18 @@ Everything above `chain` that handles coin IDs, swap contracts, bonds, proofs of
 through a `Family`. Coin IDs, contracts and raw transactions are opaque bytes to the callers, addresses
 are text, amounts are atoms. "Script" below means an output script where a chain has outputs, and
 elsewhere whatever key the family's own chain view watches: callers pass it on and never look inside.
-
->>> from twinlock.chain.coins import coin
->>> btc = family_of(coin("btc", "mainnet"))
->>> btc.coin_id_text(bytes.fromhex("168f343adf17e0c3a2e88879088717b8ac9347b9660da74bde3e1d1f47949fdf00000001"))
-'df9f94471f1d3ede4ba70d66b94793acb81787087988e8a2c3e017df3a348f16:1'
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Sequence
 from typing import Protocol
 
-from twinlock.chain.bitcoin import BitcoinFamily
-from twinlock.chain.coins import Coin
-from twinlock.chain.errors import UnknownAssetError
+from twinlock.chain.coin import Coin
 from twinlock.chain.keys import PrivateKey
-from twinlock.chain.plugins import plugged_in
 from twinlock.chain.terms import BondTerms, CoinPoint, ContractAudit, ContractTerms
 
-__all__ = ["BondTerms", "CoinPoint", "ContractAudit", "ContractTerms", "Family", "family_of"]
+__all__ = ["BondTerms", "CoinPoint", "ContractAudit", "ContractTerms", "Family"]
 
 
 class Family(Protocol):
@@ -178,15 +169,3 @@ class Family(Protocol):
     def input_size(self, prevout_script: bytes, redeem_script: bytes) -> int:
         """Worst-case fee units of spending the output. Raises CoinProofError for unsupported kinds."""
         ...
-
-
-FAMILIES: Mapping[str, Callable[[Coin], Family]] = MappingProxyType({"bitcoin": BitcoinFamily})
-"""The built-in families by the name that `Coin.family` gives."""
-
-
-def family_of(coin: Coin) -> Family:
-    """The family that serves the coin. Raises UnknownAssetError."""
-    make = FAMILIES.get(coin.family) or plugged_in().families.get(coin.family)
-    if make is None:
-        raise UnknownAssetError(f"no family {coin.family!r} for {coin.name}", numbers={"family": coin.family})
-    return make(coin)

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import msgspec
 
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.errors import InclusionError, MalformedError
 from twinlock.kernels.sha256d import sha256d
 

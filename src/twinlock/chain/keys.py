@@ -10,7 +10,7 @@ from __future__ import annotations
 import coincurve
 
 from twinlock.chain import base58
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.errors import KeyFormatError, MalformedError
 
 ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141

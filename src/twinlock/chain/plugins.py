@@ -10,11 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from twinlock.chain.coins import Coin
-    from twinlock.chain.family import Family
+from twinlock.chain.coin import Coin
+from twinlock.chain.family import Family
 
 GROUP = "twinlock.assets"
 
@@ -24,7 +22,7 @@ class Assets:
     """What a plug-in adds: rows of coins, and by name the families that they need."""
 
     coins: tuple[Coin, ...] = ()
-    families: Mapping[str, Callable[[Coin], Family]] = field(default_factory=dict[str, "Callable[[Coin], Family]"])
+    families: Mapping[str, Callable[[Coin], Family]] = field(default_factory=dict[str, Callable[[Coin], Family]])
 
 
 @cache

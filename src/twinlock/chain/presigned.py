@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from twinlock.chain import script, sighash, spend
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.contract import SECRET_SIZE, SwapContract, is_secret
 from twinlock.chain.errors import ContractError, FundsError
 from twinlock.chain.keys import PrivateKey, verify

@@ -14,7 +14,7 @@ import msgspec
 
 from twinlock.chain import script, sighash, sizes, taproot
 from twinlock.chain.bond import BondScript, Commitment
-from twinlock.chain.coins import Coin
+from twinlock.chain.coin import Coin
 from twinlock.chain.contract import SwapContract, is_secret
 from twinlock.chain.errors import ContractError, FundsError, KeyFormatError, ScriptError
 from twinlock.chain.keys import PrivateKey

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from twinlock.chain.coins import Coin, Network
-from twinlock.chain.family import Family, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import Family
 from twinlock.chain.keys import PrivateKey
 from twinlock.client.config import LockConfig, Pace, ServerConfig
 from twinlock.client.errors import MisbehaviourError, NotConnectedError, OrderError

@@ -18,7 +18,7 @@ from types import TracebackType
 import structlog
 
 from twinlock.chain.coins import Coin, coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.electrum.view import ChainView
 from twinlock.protocol.bonds import bond_expiry
 from twinlock.seams import Clock, Entropy, SystemClock, SystemEntropy

@@ -158,8 +158,8 @@ class DexManager:
         return [
             self.executor.run(),
             self.bonds.run(),
-            *(market.run() for market in markets),
-            *(market.process() for market in markets),
+            *(market.epochs.run() for market in markets),
+            *(market.epochs.process() for market in markets),
             self._check_reloaded_coins(),
         ]
 

@@ -73,7 +73,7 @@ class Metrics:
 
     def _epoch_done(self, market: MarketManager, _epoch: int) -> None:
         self._epochs.labels(market.terms.name).inc()
-        self._epoch_seconds.labels(market.terms.name).observe(market.last_epoch_s)
+        self._epoch_seconds.labels(market.terms.name).observe(market.epochs.last_epoch_s)
 
 
 def _count_epoch_orders(market: MarketManager) -> int:

@@ -13,7 +13,7 @@ from embit.networks import NETWORKS
 
 from twinlock.chain.coins import coin
 from twinlock.chain.errors import ChainError
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.client.wallet import SwapPurpose, WalletKeys
 
 BTC = coin("btc", "mainnet")

@@ -13,7 +13,7 @@ from tests.client.wallet.kit import Kit, history_of, shows
 from tests.electrum.worlds import eventually
 
 from twinlock.chain.address import address_to_script
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.tx import Tx
 from twinlock.client.store import MemoryStore

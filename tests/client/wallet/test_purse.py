@@ -11,7 +11,7 @@ import pytest
 
 from twinlock.chain.address import address_to_script
 from twinlock.chain.coins import coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import Tx, TxIn, TxOut
 from twinlock.client.store import MemoryStore

@@ -1,21 +1,12 @@
-"""What the control interface shows and takes. Amounts are atoms, rates message-rates, IDs lower-case hex."""
+"""What the control interface shows. Amounts are atoms, rates message-rates, IDs lower-case hex."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from twinlock.client.conditional import ConditionRecord
-from twinlock.client.desk import CoinSide
-from twinlock.client.keyring import SCOPES, Scope
-from twinlock.client.store.records import BondRecord, EvidenceRecord, OrderRecord, SwapRecord
-from twinlock.client.trader import Trader
-from twinlock.client.venue import Venue
-from twinlock.protocol.messages.book import Candles
-from twinlock.protocol.messages.explain import Explanation
-from twinlock.protocol.messages.orders import OrderOptions
-from twinlock.protocol.orders import OrderType, Side, TimeInForce
+from twinlock.client.keyring import Scope
 
 View = msgspec.Struct
 
@@ -261,69 +252,6 @@ class Outcome(View, frozen=True):
     message: str = ""
 
 
-class PlaceOrder(View, frozen=True, forbid_unknown_fields=True):
-    """tag: the caller's own name for the order; placing the same tag again returns the first order.
-
-    post_only: rather end than take. expiry: ms, 0 for none. max_matches: 0 for any number. split: pay for a
-    transaction that makes a coin of exactly the sum needed, so that no more is locked (limit orders).
-    """
-
-    market: str
-    side: Literal["buy", "sell"]
-    quantity: int
-    type: Literal["limit", "market"] = "limit"
-    rate: int = 0
-    force: Literal["standing", "immediate"] = "standing"
-    tag: str = ""
-    host: str = ""
-    post_only: bool = False
-    expiry: int = 0
-    max_matches: int = 0
-    split: bool = False
-
-    @property
-    def options(self) -> OrderOptions:
-        return OrderOptions(post_only=self.post_only, expiry=self.expiry, max_matches=self.max_matches)
-
-
-class PlaceCondition(View, frozen=True, forbid_unknown_fields=True):
-    """Place a limit order at `rate` once a trade reaches `stop`; placing the same name again changes nothing.
-
-    rest_rate: an order of the same size rests at this rate until then (one-cancels-other).
-    """
-
-    name: str
-    market: str
-    side: Literal["buy", "sell"]
-    quantity: int
-    stop: int
-    rate: int
-    rest_rate: int = 0
-    host: str = ""
-
-
-class RedeemCode(View, frozen=True, forbid_unknown_fields=True):
-    """code: 32 hex digits of an operator's prepaid bond."""
-
-    code: str
-    host: str = ""
-
-
-class NewKey(View, frozen=True, forbid_unknown_fields=True):
-    """A key to be made. Withdrawing is never among the scopes unless it is named."""
-
-    name: str
-    scopes: list[Scope] = msgspec.field(default_factory=lambda: list(SCOPES[:1]))
-
-
-class PostBondRequest(View, frozen=True, forbid_unknown_fields=True):
-    """asset: symbol, such as btc."""
-
-    asset: str
-    tier: int = 1
-    host: str = ""
-
-
 class Accepted(View, frozen=True):
     """It was done."""
 
@@ -337,182 +265,46 @@ class TierView(View, frozen=True):
     given: int
 
 
-def condition_view(record: ConditionRecord) -> ConditionView:
-    return ConditionView(
-        record.host,
-        record.name,
-        record.market,
-        Side(record.side).name.lower(),
-        record.quantity,
-        record.stop,
-        record.rate,
-        record.rest_rate,
-        record.status,
-        record.reason,
-        record.made_ms,
-    )
+# One wallet --------------------------------------------------------------------------------------------
 
 
-def evidence_view(record: EvidenceRecord, *, body: bool) -> EvidenceView:
-    shown = msgspec.json.decode(record.body) if body else None
-    return EvidenceView(record.name, record.host, record.at, record.accusation, shown)
+class CoinView(View, frozen=True):
+    """An unspent output. coin: txid:index."""
+
+    coin: str
+    value: int
+    address: str
+    height: int | None
+    state: str
+    locked_for: str
 
 
-def epoch_views(venue: Venue, market: str) -> list[EpochView]:
-    feed = venue.feeds.get(market)
-    return [
-        EpochView(
-            venue.desk.host,
-            market,
-            verdict.epoch,
-            report.end_stamp,
-            verdict.orders,
-            verdict.matches,
-            report.match_volume,
-            report.quote_volume,
-            report.high_rate,
-            report.low_rate,
-            report.start_rate,
-            report.end_rate,
-            verdict.complete,
-            verdict.accusation,
-        )
-        for verdict, report in (feed.epochs if feed else ())
-    ]
+class SentView(View, frozen=True):
+    """A transaction that went out."""
+
+    txid: str
+    fee: int
 
 
-def candle_views(host: str, market: str, candles: Candles) -> list[CandleView]:
-    columns = (
-        candles.start_stamps,
-        candles.end_stamps,
-        candles.match_volumes,
-        candles.quote_volumes,
-        candles.high_rates,
-        candles.low_rates,
-        candles.start_rates,
-        candles.end_rates,
-    )
-    return [CandleView(host, market, *row) for row in zip(*columns, strict=True)]
+class AddressView(View, frozen=True):
+    """A fresh address."""
+
+    address: str
 
 
-def status_view(trader: Trader) -> StatusView:
-    running = sum(not swap.outcome for swap in trader.swaps())
-    venues = [_venue_view(venue) for venue in trader.venues.values()]
-    return StatusView(str(trader.config.network), venues, running, trader.safe_until())
+class DescriptorView(View, frozen=True):
+    """An output descriptor with its checksum; no secret."""
+
+    descriptor: str
 
 
-def _venue_view(venue: Venue) -> VenueView:
-    desk = venue.desk
-    account = desk.account.account_id.hex() if desk.account and desk.account.exists else ""
-    return VenueView(desk.host, desk.session.ready.is_set(), account, venue.bonds.tier)
+class LabelsView(View, frozen=True):
+    """One JSON object a line (BIP 329)."""
+
+    labels: str
 
 
-def wallet_view(side: CoinSide) -> WalletView:
-    balance = side.wallet.balance()
-    return WalletView(
-        side.coin.symbol,
-        balance.available,
-        balance.locked,
-        balance.in_swap,
-        balance.bonded,
-        balance.immature,
-        balance.unconfirmed,
-        balance.outside,
-        balance.total,
-    )
+class PsbtView(View, frozen=True):
+    """Base64 (BIP 174)."""
 
-
-def bond_view(trader: Trader, bond: BondRecord) -> BondView:
-    coin = trader.venue(bond.host).desk.coin(bond.asset_id).family.coin_id_text(bond.coin_id)
-    return BondView(bond.host, bond.asset_id, coin, bond.amount, bond.strength, bond.lock_time, bond.state)
-
-
-def market_views(venue: Venue) -> list[MarketView]:
-    desk = venue.desk
-    if desk.config is None:
-        return []
-    views = []
-    for market in desk.config.markets:
-        spot = venue.spots.get((market.base, market.quote))
-        base, quote = desk.asset(market.base).symbol, desk.asset(market.quote).symbol
-        rate = spot.rate if spot else 0
-        views.append(
-            MarketView(desk.host, market.name, base, quote, market.lot_size, market.rate_step, market.epoch_ms, rate)
-        )
-    return views
-
-
-async def book_view(venue: Venue, market: str) -> BookView:
-    mirror = await venue.follow(market)
-    own = {order.order_id for order in venue.orders.active()}
-    buys, sells = (
-        [BookRow(order.id.hex(), order.remaining, order.rate, order.id in own) for order in side]
-        for side in (mirror.book.buys, mirror.book.sells)
-    )
-    return BookView(market, buys, sells)
-
-
-def order_view(order: OrderRecord) -> OrderView:
-    return OrderView(
-        host=order.host,
-        id=order.order_id.hex(),
-        tag=order.tag,
-        market=order.market,
-        type=OrderType(order.type).name.lower(),
-        side=Side(order.side).name.lower() if order.side else "",
-        quantity=order.quantity,
-        rate=order.rate,
-        force=TimeInForce(order.force).name.lower() if order.force else "",
-        post_only=order.options.post_only,
-        expiry=order.options.expiry,
-        max_matches=order.options.max_matches,
-        filled=order.filled,
-        status=order.status,
-        time=order.tserver or order.tclient,
-    )
-
-
-def swap_view(trader: Trader, record: SwapRecord) -> SwapView:
-    desk, swap = trader.venue(record.host).desk, record.swap
-    own, other = swap.legs[record.party].coin_id, swap.legs[record.party.other].coin_id
-    return SwapView(
-        host=record.host,
-        match_id=record.match_id.hex(),
-        order_id=record.order_id.hex(),
-        market=record.market,
-        role=record.role,
-        quantity=record.quantity,
-        rate=record.rate,
-        status=swap.status.name.lower(),
-        own_coin=desk.coin(record.own_asset).family.coin_id_text(own) if own else "",
-        other_coin=desk.coin(record.other_asset).family.coin_id_text(other) if other else "",
-        outcome=record.outcome,
-    )
-
-
-def explanation_view(told: Explanation) -> ExplanationView:
-    """A checked explanation."""
-    outcomes = [
-        OutcomeView(
-            name=record.name,
-            score=record.score,
-            counts=record.counts,
-            kind=record.kind,
-            link=record.link.hex(),
-            market=record.market,
-            epoch=record.epoch,
-            orders=[order.hex() for order in record.orders],
-            stamp=record.stamp,
-            signature=record.sig.hex(),
-        )
-        for record in told.outcomes
-    ]
-    standing = told.reputation
-    return ExplanationView(
-        score=standing.score,
-        penalties=standing.penalties,
-        bonded_tier=standing.bonded_tier,
-        penalty_threshold=told.penalty_threshold,
-        cancel_score=told.cancel_score,
-        outcomes=outcomes,
-    )
+    psbt: str

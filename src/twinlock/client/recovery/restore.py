@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from twinlock.chain.coins import coin_by_id
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.client.errors import ConfigError
 from twinlock.client.recovery.file import Contents, RecoveryFileError
 from twinlock.client.store.base import Record, Store

@@ -9,7 +9,7 @@ import msgspec
 from twinlock.chain import presigned
 from twinlock.chain.coins import Coin, Network, coin
 from twinlock.chain.contract import SwapContract, is_secret
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.presigned import Locked
 from twinlock.client.errors import ClientError
 from twinlock.errors import TwinlockError

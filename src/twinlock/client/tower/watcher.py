@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from twinlock.chain import presigned
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.client.seams import Chain
 from twinlock.client.tower.config import TowerPace
 from twinlock.client.tower.decide import Move, Sight, decide, rung, secret_of

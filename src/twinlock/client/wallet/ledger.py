@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from twinlock.chain.coins import Coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import Tx, TxOut
 from twinlock.client.wallet.keys import KeyPath

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from twinlock.chain import psbt_sign, script, spend, taproot
 from twinlock.chain.address import address_to_script
 from twinlock.chain.coins import Coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.keys import from_wif
 from twinlock.chain.psbt import Psbt
 from twinlock.chain.spend import Draft, Input

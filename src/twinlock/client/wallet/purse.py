@@ -13,7 +13,7 @@ import msgspec
 
 from twinlock.chain import script, spend
 from twinlock.chain.coins import Coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.psbt import Psbt
 from twinlock.chain.script import Kind
 from twinlock.chain.spend import Draft, Input

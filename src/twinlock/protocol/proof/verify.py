@@ -9,7 +9,8 @@ import msgspec
 
 from twinlock.chain import evidence, header, merkle
 from twinlock.chain.coins import Coin, Network, coin_by_id
-from twinlock.chain.family import Family, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import Family
 from twinlock.chain.header import Header
 from twinlock.chain.terms import ContractAudit
 from twinlock.errors import TwinlockError

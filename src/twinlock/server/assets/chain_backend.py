@@ -10,7 +10,8 @@ import structlog
 
 from twinlock.chain.coins import Coin
 from twinlock.chain.errors import CoinIdError
-from twinlock.chain.family import Family, family_of
+from twinlock.chain.families import family_of
+from twinlock.chain.family import Family
 from twinlock.chain.terms import CoinPoint
 from twinlock.electrum.errors import ElectrumError, UnknownTransactionError
 from twinlock.electrum.states import OutputStatus, Tip

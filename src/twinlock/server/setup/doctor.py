@@ -21,7 +21,7 @@ from cryptography import x509
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from twinlock.chain.coins import Coin, Network, coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.chain.header import HEADER_SIZE, Header
 from twinlock.electrum import methods
 from twinlock.electrum.connection import Connection

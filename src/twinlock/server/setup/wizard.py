@@ -20,7 +20,7 @@ import tomlkit
 from tomlkit.items import Table
 
 from twinlock.chain.coins import Coin, Network, coin
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.errors import Fault
 from twinlock.protocol.rates import parse_rate, quote_to_base
 from twinlock.seams import Clock, Entropy

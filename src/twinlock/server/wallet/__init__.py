@@ -16,7 +16,7 @@ from __future__ import annotations
 from twinlock.chain.bip32 import HDKey
 from twinlock.chain.coins import Coin
 from twinlock.chain.errors import ChainError
-from twinlock.chain.family import family_of
+from twinlock.chain.families import family_of
 from twinlock.server.errors import ConfigError
 
 __all__ = ["DexWallet"]
