@@ -1,6 +1,6 @@
 """A market as a pure state machine: inputs in, outputs out, no clock, network or disk.
 
-The shell (`twinlock.server.market.manager`) stamps, asks, stores and publishes; what happens is decided here. Each
+The shell (`arrivals`, `epochs`, `departures`) stamps, asks, stores and publishes; what happens is decided here. Each
 input is a value, so a log of them can be stored, and `replay` of the log gives equal outputs (see
 `tests/server/test_market_core.py`).
 """
