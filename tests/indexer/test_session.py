@@ -19,7 +19,7 @@ from twinlock.indexer.block_files import BlockFiles
 from twinlock.indexer.daemon import DaemonError
 from twinlock.indexer.env import Env, Service
 from twinlock.indexer.handlers import negotiate
-from twinlock.indexer.mempool import Mempool
+from twinlock.indexer.mempool import Found, Mempool
 from twinlock.indexer.methods import METHODS, RpcError
 from twinlock.indexer.sessions import SessionManager
 from twinlock.indexer.storage.disk import MemoryDisk
@@ -102,7 +102,7 @@ class World:
     def receive(self, raw: bytes) -> str:
         """Take a transaction into the mempool."""
         tx = scan_tx(raw)
-        scripts = self.mempool.add({tx.hash: (tx, None)})
+        scripts = self.mempool.add({tx.hash: Found(tx)})
         self.view.touch(scripts)
         self.manager.notify(scripts)
         return tx.hash[::-1].hex()

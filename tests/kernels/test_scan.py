@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.indexer.chains import random_chain
 
 from twinlock.kernels import scan_plain
-from twinlock.kernels.scan import OUTPUT, Scan, ScanError, scan_block, scan_tx
+from twinlock.kernels.scan import OUTPUT, Scan, ScanError, scan_block, scan_tx, tx_hash
 
 BLOCKS = Path(__file__).parents[3] / "shared" / "fixtures" / "blocks"
 VECTORS = Path(__file__).parents[1] / "vectors" / "electrum-vectors.json"
@@ -57,6 +57,27 @@ def test_offsets_cut_a_block_into_its_transactions(name: str, auxpow: bool) -> N
     for number, (start, end) in enumerate(pairwise(offsets)):
         if block["tx"][number]:
             assert scan_tx(raw[start:end]).hash[::-1].hex() == block["tx"][number]
+
+
+INPUT_AND_OUTPUT = "01" + "ab" * 32 + "00000000" + "00" + "ffffffff" + "01" + "0500000000000000" + "0151"
+
+
+@pytest.mark.parametrize("part", ["00", "01" + "cd" * 2000, "000000", ""], ids=["HogEx", "peg-in", "short", "none"])
+def test_the_hash_of_a_transaction_leaves_its_mweb_part_out(part: str) -> None:
+    raw = bytes.fromhex("02000000" + "0008" + INPUT_AND_OUTPUT + part + "00000000")
+    plain = bytes.fromhex("02000000" + INPUT_AND_OUTPUT + "00000000")
+    if not part:
+        for read in (tx_hash, scan_plain.tx_hash):
+            with pytest.raises(ValueError):
+                read(raw)
+        return
+    wanted = sha256(sha256(plain).digest()).digest()
+    assert tx_hash(raw) == scan_plain.tx_hash(raw) == tx_hash(plain) == wanted
+    assert (scan_tx(raw).mweb, scan_tx(raw).sealed) == (True, False)
+
+
+def test_a_transaction_inside_the_extension_block_is_known_as_such() -> None:
+    assert scan_tx(bytes.fromhex("02000000" + "0008" + "0000" + "01" + "cd" * 100 + "00000000")).sealed
 
 
 @pytest.mark.parametrize("cut", [0, 1, 79, 80, 81, 120, 300])

@@ -14,6 +14,7 @@ from twinlock.indexer.banner import SOFTWARE
 from twinlock.indexer.banner import banner as banner_text
 from twinlock.indexer.daemon import DaemonError, unhex
 from twinlock.indexer.methods import DAEMON_ERROR, HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request
+from twinlock.kernels.scan import scan_tx
 from twinlock.kernels.scan import tx_hash as kernel_tx_hash
 
 if TYPE_CHECKING:
@@ -276,10 +277,19 @@ def _is_transaction(raw: bytes, key: bytes) -> bool:
         return False
 
 
+def _may_be(raw: bytes, key: bytes) -> bool:
+    """Whether the node's answer can be the transaction: of a sealed one the hash cannot be told."""
+    try:
+        tx = scan_tx(raw)
+    except ValueError:
+        return False
+    return tx.hash == key or tx.sealed
+
+
 async def _transaction_from_node(session: Session, tx_hash: str, verbose: bool, where: list[str]) -> Any:
     try:
         answer = await session.daemon.raw("getrawtransaction", tx_hash, verbose, *where)
-        if not verbose and not _is_transaction(unhex(msgspec.json.decode(answer)), bytes.fromhex(tx_hash)[::-1]):
+        if not verbose and not _may_be(unhex(msgspec.json.decode(answer)), bytes.fromhex(tx_hash)[::-1]):
             raise RpcError(DAEMON_ERROR, "daemon error: the node sent another transaction than the one asked for")
         return msgspec.Raw(answer)
     except DaemonError as error:

@@ -1,19 +1,19 @@
 """Mempool: the node's unconfirmed transactions, seen by script.
 
 A transaction is held only while every output that it spends is known, in the chain or in the mempool: what
-cannot be resolved (the node is ahead of us, or a parent is on its way) is left out and tried again.
+cannot be resolved (the node is ahead of us, or a parent is on its way) is left out and tried again. Litecoin's
+transactions that stay inside the MWEB extension are held too, for their fees; they touch no script.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError, hash_of, unhex
 from twinlock.indexer.storage.seam import Index, Output, Touched
 from twinlock.kernels.scan import ScanError, ScannedTx, hashx, scan_tx, unspendable
-from twinlock.kernels.scan import tx_hash as kernel_tx_hash
 
 _BATCH = 200
 _BIN = 30_000
@@ -38,6 +38,14 @@ class MemTx:
         return {output.hashx for _, output in self.inputs} | {output.hashx for output in self.outputs.values()}
 
 
+class Found(NamedTuple):
+    """A transaction that the node gave. `fee` (atoms) and `vsize` are the node's words where they cannot be seen."""
+
+    tx: ScannedTx
+    fee: int | None = None
+    vsize: int | None = None
+
+
 class Mempool:
     """All unconfirmed transactions, their outputs and what they spend."""
 
@@ -52,7 +60,7 @@ class Mempool:
         """Bring the pool to the node's list (display hex). Returns the scripts whose view changed."""
         wanted = {hash_of(txid) for txid in listed}
         missing = [tx_hash for tx_hash in wanted if tx_hash not in self.txs]
-        found: dict[bytes, tuple[ScannedTx, int | None]] = {}
+        found: dict[bytes, Found] = {}
         for start in range(0, len(missing), _BATCH):
             found.update(await fetch(daemon, missing[start : start + _BATCH]))
         touched: set[bytes] = set()
@@ -71,7 +79,7 @@ class Mempool:
                 touched |= self.remove(tx_hash)
         return touched | self.add(found)
 
-    def add(self, found: Mapping[bytes, tuple[ScannedTx, int | None]]) -> set[bytes]:
+    def add(self, found: Mapping[bytes, Found]) -> set[bytes]:
         """Take in transactions, parents first whatever their order; fees that the caller knows go before ours."""
         touched: set[bytes] = set()
         waiting = {
@@ -81,8 +89,8 @@ class Mempool:
         }
         while waiting:
             resolved = {}
-            for tx_hash, (scanned, fee) in waiting.items():
-                if (tx := self._resolve(tx_hash, scanned, fee)) is not None:
+            for tx_hash, item in waiting.items():
+                if (tx := self._resolve(tx_hash, *item)) is not None:
                     resolved[tx_hash] = tx
                     touched |= self._insert(tx)
             if not resolved:
@@ -90,7 +98,7 @@ class Mempool:
             waiting = {tx_hash: item for tx_hash, item in waiting.items() if tx_hash not in resolved}
         return touched
 
-    def _resolve(self, tx_hash: bytes, scanned: ScannedTx, fee: int | None) -> MemTx | None:
+    def _resolve(self, tx_hash: bytes, scanned: ScannedTx, fee: int | None, vsize: int | None) -> MemTx | None:
         inputs = []
         for prev, vout in scanned.inputs:
             parent = self.txs.get(prev)
@@ -107,7 +115,7 @@ class Mempool:
         }
         if fee is None:
             fee = sum(output.value for _, output in inputs) - sum(value for value, _ in scanned.outputs)
-        return MemTx(tx_hash, tuple(inputs), outputs, max(fee, 0), scanned.vsize)
+        return MemTx(tx_hash, tuple(inputs), outputs, max(fee, 0), scanned.vsize if vsize is None else vsize)
 
     def _insert(self, tx: MemTx) -> set[bytes]:
         self.txs[tx.hash] = tx
@@ -225,44 +233,45 @@ class Mempool:
         if self._histogram is None:
             sizes: dict[int, int] = {}
             for tx in self.txs.values():
+                if not tx.vsize:  # it takes no room in a block
+                    continue
                 rate = 10 * tx.fee // tx.vsize
                 sizes[rate] = sizes.get(rate, 0) + tx.vsize
             self._histogram = [(rate / 10, size) for rate, size in compact_histogram(sizes)]
         return self._histogram
 
 
-async def fetch(daemon: Daemon, hashes: Sequence[bytes]) -> dict[bytes, tuple[ScannedTx, int | None]]:
+async def fetch(daemon: Daemon, hashes: Sequence[bytes]) -> dict[bytes, Found]:
     """Raw transactions from the node, scanned; those that it no longer has are left out."""
     texts = [tx_hash[::-1].hex() for tx_hash in hashes]
     raws = await daemon.batch([("getrawtransaction", (txid,)) for txid in texts])
-    found: dict[bytes, tuple[ScannedTx, int | None]] = {}
-    sealed = []  # their fees cannot be told from the part that we can read
+    found: dict[bytes, Found] = {}
     for tx_hash, raw in zip(hashes, raws, strict=True):
         if isinstance(raw, DaemonError):
             continue
-        data = unhex(raw)
         try:
-            scanned = scan_tx(data)
+            scanned = scan_tx(unhex(raw))
         except ScanError:
             continue
-        if kernel_tx_hash(data) != tx_hash:
+        if scanned.hash != tx_hash and not scanned.sealed:
             raise DaemonGoneError("the node sent another transaction than the one asked for")
-        found[tx_hash] = scanned, None
-        if found[tx_hash][0].mweb:
-            sealed.append(tx_hash)
-    entries = await daemon.batch([("getmempoolentry", (tx_hash[::-1].hex(),)) for tx_hash in sealed])
-    for tx_hash, entry in zip(sealed, entries, strict=True):
-        fee = 0 if isinstance(entry, DaemonError) else _fee(entry)
-        found[tx_hash] = found[tx_hash][0], fee
+        found[tx_hash] = Found(scanned)
+    # Part of what these move and pay lies in the MWEB extension.
+    hidden = [tx_hash for tx_hash, item in found.items() if item.tx.mweb]
+    entries = await daemon.batch([("getmempoolentry", (tx_hash[::-1].hex(),)) for tx_hash in hidden])
+    for tx_hash, entry in zip(hidden, entries, strict=True):
+        if isinstance(entry, DaemonError):
+            del found[tx_hash]  # it has just left
+        else:
+            found[tx_hash] = Found(found[tx_hash].tx, *_fee_and_size(entry))
     return found
 
 
-def _fee(entry: Any) -> int:
+def _fee_and_size(entry: Any) -> tuple[int, int]:
     try:
-        fee = float(entry["fees"]["base"])
+        return round(float(entry["fees"]["base"]) * 100_000_000), int(entry["vsize"])
     except (KeyError, TypeError, ValueError) as error:
-        raise DaemonGoneError("the node does not say a transaction's fee") from error
-    return round(fee * 100_000_000)
+        raise DaemonGoneError("the node does not say a transaction's fee and size") from error
 
 
 def compact_histogram(sizes: Mapping[int, int], bin_size: float = _BIN) -> list[tuple[int, int]]:

@@ -152,7 +152,7 @@ static PyObject *tx_hash(PyObject *self, PyObject *args) {
     (void)self;
     if (!PyArg_ParseTuple(args, "y*", &raw)) return NULL;
     one_hash out = {.v = {NULL, skip_input, skip_output, keep_hash}};
-    reader r = {raw.buf, (const uint8_t *)raw.buf + raw.len, 0};
+    reader r = {raw.buf, (const uint8_t *)raw.buf + raw.len, 0, 1};
     walk_tx(&r, &out.v, 0, raw.buf);
     int good = !r.bad && r.at == r.end;
     PyBuffer_Release(&raw);
@@ -164,7 +164,7 @@ static PyObject *tx_hash(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"scan_block", scan_block, METH_VARARGS, "scan_block(raw, auxpow=False) -> (header, txids, offsets, outputs, inputs)"},
     {"unmask", unmask, METH_VARARGS, "unmask(data, key, offset) -> data without the mask of the node's block files"},
-    {"tx_hash", tx_hash, METH_VARARGS, "tx_hash(raw) -> hash of a transaction of a block, internal order"},
+    {"tx_hash", tx_hash, METH_VARARGS, "tx_hash(raw) -> hash of one transaction, internal order"},
     {NULL, NULL, 0, NULL},
 };
 

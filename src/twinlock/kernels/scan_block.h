@@ -8,7 +8,8 @@
 
 typedef struct {
     const uint8_t *at, *end;
-    int bad; /* something was cut short or announced more than there is */
+    int bad;   /* something was cut short or announced more than there is */
+    int alone; /* nothing follows the transaction, which may then carry a whole MWEB part, up to its lock time */
 } reader;
 
 /* Called in this order for each transaction: `input` and `output` as they come, then `tx` with its hash. */
@@ -86,7 +87,10 @@ static inline int walk_tx(reader *r, visitor *v, uint32_t index, const uint8_t *
         for (uint64_t i = 0; i < inputs && !r->bad; i++)
             for (uint64_t items = counted(r, 1); items && !r->bad; items--) take(r, varint(r));
     if (flag & ~9u) r->bad = 1;
-    if (flag & 8 && number(r, 1) != 0) r->bad = 1;
+    if (flag & 8 && r->alone && !r->bad && r->end - r->at > 4)
+        r->at = r->end - 4;
+    else if (flag & 8 && number(r, 1) != 0)
+        r->bad = 1;
     const uint8_t *lock = take(r, 4);
     if (r->bad) return 0;
     if (v) {
@@ -118,7 +122,7 @@ static inline void walk_auxpow(reader *r) {
 
 /* The whole block. Gives the size of its header in *header; 0 for a good one, -1 when the visitor refused, 1 for bad bytes. */
 static inline int walk_block(const uint8_t *raw, size_t size, int auxpow, visitor *v, size_t *header) {
-    reader r = {raw, raw + size, size > UINT32_MAX};
+    reader r = {raw, raw + size, size > UINT32_MAX, 0};
     const uint8_t *head = take(&r, 80);
     if (head && auxpow && head[1] & 1) walk_auxpow(&r);
     *header = (size_t)(r.at - raw);

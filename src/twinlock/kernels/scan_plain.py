@@ -104,6 +104,11 @@ class ScannedTx:
     vsize: int
     mweb: bool
 
+    @property
+    def sealed(self) -> bool:
+        """Whether it stays inside the MWEB extension: it touches no script, and its ID hashes something else."""
+        return self.mweb and not self.inputs and not self.outputs
+
 
 def _read_tx(reader: _Reader, alone: bool) -> ScannedTx:
     """One transaction at the reader's position; `alone` when nothing follows it in the buffer.
@@ -135,7 +140,7 @@ def _read_tx(reader: _Reader, alone: bool) -> ScannedTx:
     if flag & ~(_WITNESS | _MWEB):
         raise ScanError(f"unknown transaction flag {flag}")
     if flag & _MWEB:
-        if alone:
+        if alone and len(reader.raw) - reader.at > 4:
             reader.at = len(reader.raw) - 4
         elif reader.take(1) != b"\0":
             raise ScanError("a whole MWEB transaction inside a block")
@@ -156,12 +161,11 @@ def scan_tx(raw: bytes) -> ScannedTx:
 
 
 def tx_hash(raw: bytes, /) -> bytes:
-    """The hash (internal order) of a transaction as it stands in a block. Raises ScanError."""
-    reader = _Reader(raw)
-    tx = _read_tx(reader, alone=False)
-    if reader.at != len(raw):
-        raise ScanError(f"{len(raw) - reader.at} bytes behind the transaction")
-    return tx.hash
+    """The hash (internal order) of one transaction. Raises ScanError (ValueError).
+
+    That of one wholly inside the MWEB extension is another thing, which its part that we can read does not tell.
+    """
+    return scan_tx(raw).hash
 
 
 def unmask(data: bytes | memoryview, key: bytes, offset: int, /) -> bytes:

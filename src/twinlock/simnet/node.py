@@ -82,12 +82,13 @@ class NodeError(TwinlockError):
 class Node:
     """One node. `folder` holds its chain and outlives it, so that a stopped or killed node starts again."""
 
-    def __init__(self, symbol: str, folder: Path, processes: Processes, clock: Clock) -> None:
+    def __init__(self, symbol: str, folder: Path, processes: Processes, clock: Clock, kind: Kind | None = None) -> None:
+        """kind: how it is run, where it is to differ from `KINDS`."""
         self.symbol = symbol
         self.folder = folder
         self.port, self._publisher = free_ports(2)
         self.process: Process | None = None
-        self._kind = KINDS[symbol]
+        self._kind = kind or KINDS[symbol]
         self._processes = processes
         self._clock = clock
         self._http: httpx.AsyncClient
