@@ -13,11 +13,11 @@ import pytest
 from tests.client.fake_server import LOT, MARKET
 from tests.client.world import RATE, World, world
 
-from twinlock.client.control import views
+from twinlock.client.control import requests, views
 from twinlock.client.control.app import Control
-from twinlock.client.control.endpoints import OPERATIONS
 from twinlock.client.control.openapi import document
 from twinlock.client.control.remote import Remote, RemoteError, embedded
+from twinlock.client.control.table import OPERATIONS
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.client.keyring import ApiKeyRecord
 from twinlock.client.store.records import EvidenceRecord
@@ -75,11 +75,11 @@ async def test_the_scope_to_withdraw_is_never_given_unasked_and_not_enough_by_it
 async def test_the_owner_makes_and_revokes_keys(it: World) -> None:
     alice = await it.start("alice")
     async with embedded(alice) as remote:
-        made = await remote.post("/keys", views.KeyView, views.NewKey("bot", ["read", "trade"]))
+        made = await remote.post("/keys", views.KeyView, requests.NewKey("bot", ["read", "trade"]))
         assert alice.keyring.scopes(made.key) == {"read", "trade"}
         assert [row.key for row in await remote.get("/keys", list[views.KeyView])] == [""]
         with pytest.raises(RemoteError):
-            await remote.post("/keys", views.KeyView, views.NewKey("bot"))
+            await remote.post("/keys", views.KeyView, requests.NewKey("bot"))
         await remote.delete("/keys/bot", views.Accepted)
         assert await remote.get("/keys", list[views.KeyView]) == []
 
@@ -90,7 +90,7 @@ async def called(it: World, remote: Remote, path: str, kind: Any, body: Any) -> 
 
 async def test_estimates_several_orders_and_conditions(it: World) -> None:
     (alice,) = await it.funded("alice")
-    order = views.PlaceOrder(market=MARKET, side="sell", quantity=LOT, rate=RATE)
+    order = requests.PlaceOrder(market=MARKET, side="sell", quantity=LOT, rate=RATE)
     async with embedded(alice) as remote:
         told = await called(it, remote, "/orders/estimate", Estimate, order)
         assert (told.lots, told.missing) == (1, 0)
@@ -98,7 +98,7 @@ async def test_estimates_several_orders_and_conditions(it: World) -> None:
         assert most.quantity >= LOT
         both = await called(it, remote, "/orders/several", list[views.Outcome], [order, order])
         assert [row.order.status for row in both] == ["epoch", "epoch"]
-        wanted = views.PlaceCondition("a", MARKET, "sell", LOT, RATE - 1_000, RATE - 2_000)
+        wanted = requests.PlaceCondition("a", MARKET, "sell", LOT, RATE - 1_000, RATE - 2_000)
         made = await called(it, remote, "/conditions", views.ConditionView, wanted)
         assert made.status == "waiting"
         await it.call(remote.delete("/conditions/a", views.ConditionView))

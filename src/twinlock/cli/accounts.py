@@ -10,7 +10,7 @@ from rich.table import Table
 from twinlock.cli.account import account_explain
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import table
-from twinlock.client.control import views
+from twinlock.client.control import requests, views
 
 ACCOUNT_EXAMPLES = """
 \b
@@ -57,7 +57,7 @@ def bond() -> None:
 @pass_setting
 def bond_post(setting: Setting, asset: str, tier: int, host: str) -> None:
     """Post a bond in ASSET and keep that tier. Needs the daemon."""
-    wanted = views.PostBondRequest(asset, tier, host)
+    wanted = requests.PostBondRequest(asset, tier, host)
     found = tell(setting, lambda remote: remote.post("/bonds", views.BondView, wanted))
     setting.show(found, lambda: _bonds([found]))
 
@@ -76,7 +76,7 @@ def bond_list(setting: Setting) -> None:
 def bond_code(setting: Setting, host: str) -> None:
     """Use an operator's prepaid code in place of a bond; it is asked for, or read from standard input."""
     text = click.prompt("Code", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
-    wanted = views.RedeemCode(text.strip(), host)
+    wanted = requests.RedeemCode(text.strip(), host)
     found = tell(setting, lambda remote: remote.post("/bonds/code", views.TierView, wanted))
     setting.show(found, lambda: table(["tier", "given"], [[str(found.tier), str(found.given)]]))
 

@@ -8,7 +8,7 @@ from click.shell_completion import get_completion_class
 
 from twinlock.cli.setting import Setting, ask, pass_setting
 from twinlock.cli.showing import table
-from twinlock.client.control import views
+from twinlock.client.control import requests, views
 from twinlock.client.control.openapi import document
 from twinlock.client.keyring import SCOPES, Scope
 
@@ -32,7 +32,7 @@ def key() -> None:
 @pass_setting
 def key_create(setting: Setting, name: str, scopes: tuple[Scope, ...]) -> None:
     """Make a key and print it, this once."""
-    wanted = views.NewKey(name, list(scopes))
+    wanted = requests.NewKey(name, list(scopes))
     found = ask(setting, lambda remote: remote.post("/keys", views.KeyView, wanted))
     if setting.as_json:
         click.echo(msgspec.json.encode(found))

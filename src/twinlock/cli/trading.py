@@ -10,7 +10,7 @@ from rich.table import Table
 
 from twinlock.cli.setting import Setting, pass_setting, tell
 from twinlock.cli.showing import rate_of, sides, table
-from twinlock.client.control import views
+from twinlock.client.control import requests, views
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.protocol.rates import amount_text, parse_amount, parse_rate
 from twinlock.seams import SystemClock
@@ -175,7 +175,7 @@ def _order_table(found: list[views.OrderView]) -> Table:
 @pass_setting
 def order_several(setting: Setting, file: Any) -> None:
     """Place the limit orders of FILE (- for standard input), a JSON list as `POST /orders/several` takes it."""
-    orders = msgspec.json.decode(file.read(), type=list[views.PlaceOrder])
+    orders = msgspec.json.decode(file.read(), type=list[requests.PlaceOrder])
     found = tell(setting, lambda remote: remote.post("/orders/several", list[views.Outcome], orders))
     rows = [[row.order.id[:16] if row.order else "", row.code, row.message] for row in found]
     setting.show(found, lambda: table(["order", "refused", "why"], rows))
@@ -239,7 +239,7 @@ def condition_stop(
         parse_rate(text, base.conversion_factor, quote.conversion_factor) for text in (stop, rate, or_at or "0")
     )
     atoms = parse_amount(quantity, base.conversion_factor)
-    wanted = views.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting)
+    wanted = requests.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting)
     found = tell(setting, lambda remote: remote.post("/conditions", views.ConditionView, wanted))
     setting.show(found, lambda: _conditions([found]))
 
@@ -269,9 +269,9 @@ def _conditions(found: list[views.ConditionView]) -> Table:
     return table(["name", "market", "side", "quantity", "stop", "rate", "status", "why"], rows)
 
 
-def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str) -> views.PlaceOrder:
+def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str) -> requests.PlaceOrder:
     base, quote = sides(setting, name)
-    return views.PlaceOrder(
+    return requests.PlaceOrder(
         market=name,
         side=_side(side),
         quantity=parse_amount(quantity, base.conversion_factor),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 import msgspec
@@ -14,7 +14,7 @@ import tomlkit
 from twinlock.cli.setting import Setting, ask, pass_setting
 from twinlock.cli.showing import coin_of, table
 from twinlock.client import config as configuration
-from twinlock.client.control import views, wallets
+from twinlock.client.control import requests, views
 from twinlock.client.wallet import uri
 from twinlock.client.wallet.statement import to_csv
 from twinlock.client.wallet.types import Payment
@@ -65,7 +65,7 @@ def show(setting: Setting) -> None:
 @pass_setting
 def coins(setting: Setting, symbol: str) -> None:
     """Every unspent output."""
-    found = ask(setting, lambda remote: remote.get(f"/wallets/{symbol}/coins", list[wallets.CoinView]))
+    found = ask(setting, lambda remote: remote.get(f"/wallets/{symbol}/coins", list[views.CoinView]))
     _show_coins(setting, symbol, found)
 
 
@@ -99,8 +99,8 @@ def descriptor(setting: Setting, symbol: str) -> None:
 @pass_setting
 def rescan(setting: Setting, symbol: str, gap_limit: int) -> None:
     """Look at more addresses beyond the last used one; a node looks through its blocks from the birthday on."""
-    body = wallets.RescanRequest(gap_limit)
-    found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/rescan", list[wallets.CoinView], body))
+    body = requests.RescanRequest(gap_limit)
+    found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/rescan", list[views.CoinView], body))
     _show_coins(setting, symbol, found)
 
 
@@ -114,10 +114,12 @@ def rescan(setting: Setting, symbol: str, gap_limit: int) -> None:
 @click.option("--label", default="", help="What the payer is to read.")
 @click.option("--qr", is_flag=True, help="Draw the request as a QR code.")
 @pass_setting
-def address(setting: Setting, symbol: str, kind: str, amount: str, label: str, *, qr: bool) -> None:
+def address(
+    setting: Setting, symbol: str, kind: Literal["receive", "taproot", "deposit"], amount: str, label: str, *, qr: bool
+) -> None:
     """A fresh receive address, and the request for a payment to it (BIP 21)."""
-    body = wallets.AddressRequest(kind)
-    fresh = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/address", wallets.AddressView, body))
+    body = requests.AddressRequest(kind)
+    fresh = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/address", views.AddressView, body))
     coin = coin_of(setting, symbol)
     atoms = parse_amount(amount, coin.conversion_factor) if amount else 0
     found = {"address": fresh.address, "uri": uri.make(coin, uri.Request(fresh.address, atoms, label))}
@@ -144,7 +146,7 @@ def send(
     coin = coin_of(setting, symbol)
     request = uri.parse(coin, address)
     atoms = parse_amount(amount, coin.conversion_factor) if amount else request.amount
-    body = wallets.PayRequest(request.address, atoms, fee_rate, list(coins), label or request.label)
+    body = requests.PayRequest(request.address, atoms, fee_rate, list(coins), label or request.label)
     _sent(setting, symbol, "send", body)
 
 
@@ -169,12 +171,12 @@ def sweep(
 ) -> None:
     """Pay all that is available to ADDRESS; without one, to where payouts go."""
     key = key_file.read_text().strip() if key_file else ""
-    _sent(setting, symbol, "sweep", wallets.PayRequest(address, 0, fee_rate, list(coins), label, key))
+    _sent(setting, symbol, "sweep", requests.SweepRequest(address, fee_rate, list(coins), label, key))
 
 
 def _raise_fee(setting: Setting, symbol: str, how: str, txid: str, fee_rate: int, budget: str) -> None:
     atoms = parse_amount(budget, coin_of(setting, symbol).conversion_factor)
-    _sent(setting, symbol, how, wallets.RaiseRequest(txid, fee_rate, atoms))
+    _sent(setting, symbol, how, requests.RaiseRequest(txid, fee_rate, atoms))
 
 
 @wallet.command("bump")
@@ -220,7 +222,7 @@ def psbt_make(
 ) -> None:
     """Pay AMOUNT to ADDRESS; without one, to an address that this wallet can trade from."""
     atoms = parse_amount(amount, coin_of(setting, symbol).conversion_factor)
-    body = wallets.PayRequest(address, atoms, fee_rate, list(coins))
+    body = requests.DraftRequest(atoms, address, fee_rate, list(coins))
     _show_psbt(setting, ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/psbt", dict[str, str], body)), out)
 
 
@@ -231,7 +233,7 @@ def psbt_make(
 @pass_setting
 def psbt_sign(setting: Setting, symbol: str, file: Any, out: Path | None) -> None:
     """Add our signatures."""
-    body = wallets.PsbtRequest(file.read())
+    body = requests.PsbtRequest(file.read())
     path = f"/wallets/{symbol}/psbt/sign"
     _show_psbt(setting, ask(setting, lambda remote: remote.post(path, dict[str, str], body), withdraw=True), out)
 
@@ -243,7 +245,7 @@ def psbt_sign(setting: Setting, symbol: str, file: Any, out: Path | None) -> Non
 @pass_setting
 def psbt_send(setting: Setting, symbol: str, file: Any, label: str) -> None:
     """Finish a signed one and broadcast it."""
-    _sent(setting, symbol, "psbt/send", wallets.PsbtRequest(file.read(), label))
+    _sent(setting, symbol, "psbt/send", requests.PsbtRequest(file.read(), label))
 
 
 # Names ---------------------------------------------------------------------------------------------------
@@ -260,9 +262,9 @@ def labels() -> None:
 @click.argument("text", default="")
 @click.option("--type", "subject", type=click.Choice(["tx", "addr", "output", "input", "pubkey", "xpub"]), default="tx")
 @pass_setting
-def labels_set(setting: Setting, symbol: str, ref: str, text: str, subject: str) -> None:
+def labels_set(setting: Setting, symbol: str, ref: str, text: str, subject: Any) -> None:
     """Name what REF refers to; without TEXT, take the name away."""
-    body = wallets.LabelRequest(ref, text, subject)
+    body = requests.LabelRequest(ref, text, subject)
     found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/labels", dict[str, str], body))
     setting.show(found, lambda: table(["labels"], [[str(found["labels"].count("\n"))]]))
 
@@ -282,7 +284,7 @@ def labels_export(setting: Setting, symbol: str) -> None:
 @pass_setting
 def labels_import(setting: Setting, symbol: str, file: Any) -> None:
     """Take over the labels of a file."""
-    body = wallets.LabelRequest(labels=file.read())
+    body = requests.LabelRequest(labels=file.read())
     found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/labels", dict[str, str], body))
     setting.show(found, lambda: table(["labels"], [[str(found["labels"].count("\n"))]]))
 
@@ -294,8 +296,8 @@ def labels_import(setting: Setting, symbol: str, file: Any) -> None:
 @pass_setting
 def freeze(setting: Setting, symbol: str, coins: tuple[str, ...], *, thaw: bool) -> None:
     """Set coins aside, so that nothing spends them."""
-    body = wallets.FreezeRequest(list(coins), not thaw)
-    found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/freeze", list[wallets.CoinView], body))
+    body = requests.FreezeRequest(list(coins), not thaw)
+    found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/freeze", list[views.CoinView], body))
     _show_coins(setting, symbol, found)
 
 
@@ -333,12 +335,12 @@ def add(setting: Setting, /, symbol: str, servers: tuple[str, ...], descriptor_f
 
 def _sent(setting: Setting, symbol: str, how: str, body: msgspec.Struct) -> None:
     path = f"/wallets/{symbol}/{how}"
-    found = ask(setting, lambda remote: remote.post(path, wallets.SentView, body), withdraw=True)
+    found = ask(setting, lambda remote: remote.post(path, views.SentView, body), withdraw=True)
     fee = amount_text(found.fee, coin_of(setting, symbol).conversion_factor)
     setting.show(found, lambda: table(["transaction", "fee"], [[found.txid, fee]]))
 
 
-def _show_coins(setting: Setting, symbol: str, found: list[wallets.CoinView]) -> None:
+def _show_coins(setting: Setting, symbol: str, found: list[views.CoinView]) -> None:
     factor = coin_of(setting, symbol).conversion_factor
     rows = [
         [c.coin, amount_text(c.value, factor), c.address, str(c.height or "waiting"), c.state, c.locked_for]

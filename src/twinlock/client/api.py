@@ -21,7 +21,7 @@ import httpx
 import msgspec
 from websockets.asyncio.client import connect as open_socket
 
-from twinlock.client.control import views
+from twinlock.client.control import requests, views
 from twinlock.client.control.remote import TIMEOUT, Remote, RemoteError
 from twinlock.client.control.serve import Address
 from twinlock.client.errors import ConfigError
@@ -118,7 +118,7 @@ class Api:
                 yield msgspec.json.decode(message, type=_EVENT)
 
     async def estimate(self, market: views.MarketView, side: Side, quantity: int, rate: int) -> Estimate:
-        order = views.PlaceOrder(market=market.name, side=side, quantity=quantity, rate=rate, host=market.host)
+        order = requests.PlaceOrder(market=market.name, side=side, quantity=quantity, rate=rate, host=market.host)
         return await self._remote.post("/orders/estimate", Estimate, order)
 
     async def largest(self, market: views.MarketView, side: Side, rate: int) -> MaxOrder:
@@ -127,7 +127,7 @@ class Api:
 
     # Trading -----------------------------------------------------------------------------------------------
 
-    async def place(self, order: views.PlaceOrder) -> views.OrderView:
+    async def place(self, order: requests.PlaceOrder) -> views.OrderView:
         """Any order, with every option. One with a tag may be placed again: it exists once."""
         return await self._remote.post("/orders", views.OrderView, order)
 
@@ -135,13 +135,15 @@ class Api:
         self, market: views.MarketView, side: Side, quantity: int, rate: int, *, tag: str = ""
     ) -> views.OrderView:
         """A standing limit order."""
-        order = views.PlaceOrder(market=market.name, side=side, quantity=quantity, rate=rate, tag=tag, host=market.host)
+        order = requests.PlaceOrder(
+            market=market.name, side=side, quantity=quantity, rate=rate, tag=tag, host=market.host
+        )
         return await self.place(order)
 
     async def limits(self, market: views.MarketView, *quotes: Quote) -> list[views.Outcome]:
         """Several standing limit orders at once: for each the order, or why it was not placed. Nothing is raised."""
         orders = [
-            views.PlaceOrder(market=market.name, side=side, quantity=quantity, rate=rate, host=market.host)
+            requests.PlaceOrder(market=market.name, side=side, quantity=quantity, rate=rate, host=market.host)
             for side, quantity, rate in quotes
         ]
         try:

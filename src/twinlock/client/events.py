@@ -32,6 +32,8 @@ class Connected(Event, frozen=True, kw_only=True):
 
 
 class Disconnected(Event, frozen=True, kw_only=True):
+    """The server is not connected (any more), and why; it is tried again."""
+
     reason: str
 
 
@@ -61,6 +63,8 @@ class BondChanged(Event, frozen=True, kw_only=True):
 
 
 class TierChanged(Event, frozen=True, kw_only=True):
+    """What the server counts for us. score: 0 is neutral."""
+
     tier: int
     score: int
     reason: str = ""
@@ -99,6 +103,8 @@ class EpochReplayed(Event, frozen=True, kw_only=True):
 
 
 class MatchMade(Event, frozen=True, kw_only=True):
+    """An order of ours was matched; role: maker or taker."""
+
     match_id: str
     order_id: str
     market: str
@@ -130,6 +136,8 @@ class SwapEnded(Event, frozen=True, kw_only=True):
 
 
 class WalletChanged(Event, frozen=True, kw_only=True):
+    """A wallet's balance, in atoms."""
+
     asset: str
     available: int
     locked: int

@@ -13,11 +13,10 @@ import tomlkit
 
 from twinlock.client.config import load
 from twinlock.client.control.remote import daemon
+from twinlock.client.control.requests import PlaceOrder, PostBondRequest
 from twinlock.client.control.views import (
     BondView,
     OrderView,
-    PlaceOrder,
-    PostBondRequest,
     StatusView,
     SwapView,
     VenueView,

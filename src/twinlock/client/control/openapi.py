@@ -10,8 +10,8 @@ from typing import Any, cast
 import msgspec
 
 from twinlock import __version__
-from twinlock.client.control.endpoints import OPERATIONS
-from twinlock.client.control.operations import Operation
+from twinlock.client.control.operations import Operation, Parameter
+from twinlock.client.control.table import OPERATIONS
 from twinlock.client.control.views import ErrorView
 from twinlock.client.events import Event
 
@@ -22,7 +22,15 @@ _REFUSALS = {
     "400": "Refused; the code says why.",
     "401": "The key is missing or unknown.",
     "403": "The key does not allow this, or the configuration does not.",
+    "404": "There is no such path.",
     "422": "The request does not fit its schema.",
+}
+_IN_PATH = {
+    "symbol": "A coin's symbol, such as btc.",
+    "market": "A market's name, such as ltc_btc.",
+    "order_id": "The order's ID, in hex.",
+    "match_id": "The match's ID in hex, or the beginning of it.",
+    "name": "The name that it was given.",
 }
 
 
@@ -56,17 +64,14 @@ def document() -> Json:
 
 
 def _row(operation: Operation, answer: Json, body: Json | None, problem: Json) -> Json:
-    in_path = re.findall(r"{(\w+)", operation.path)
-    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path]
-    parameters += [
-        {"name": name, "in": "query", "description": text, "schema": {"type": "string"}}
-        for name, text in operation.query
-    ]
     row: Json = {
         "operationId": operation.endpoint.__name__,
         "summary": operation.summary,
         "description": f"Scope: {operation.scope}.",
-        "parameters": parameters,
+        "parameters": [
+            *(_in_path(name) for name in re.findall(r"{(\w+)", operation.path)),
+            *(_in_query(each) for each in operation.query),
+        ],
         "responses": {"200": _content("Done.", answer), **_refusals(problem)},
     }
     if body is not None:
@@ -74,11 +79,25 @@ def _row(operation: Operation, answer: Json, body: Json | None, problem: Json) -
     return row
 
 
+def _in_path(name: str) -> Json:
+    schema = {"type": "string", "minLength": 1}
+    return {"name": name, "in": "path", "required": True, "description": _IN_PATH[name], "schema": schema}
+
+
+def _in_query(each: Parameter) -> Json:
+    schema = msgspec.json.schema(each.kind)
+    required = each.default is ...
+    if not required:
+        schema["default"] = each.default
+    return {"name": each.name, "in": "query", "required": required, "description": each.meaning, "schema": schema}
+
+
 def _events(told: Json, problem: Json) -> Json:
     return {
         "operationId": "events",
         "summary": "A WebSocket that sends every event from now on as JSON text",
-        "description": "Scope: read. Answers to a WebSocket handshake only.",
+        "description": "Scope: read. Answers to a WebSocket handshake only. Programs send the key as a header; a "
+        "browser, which cannot, offers the subprotocols twinlock.events and twinlock.key.KEY.",
         "responses": {"101": _content("Each message is one event.", told), **_refusals(problem)},
     }
 

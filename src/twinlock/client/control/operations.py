@@ -9,8 +9,6 @@ from twinlock.client.errors import ClientError
 from twinlock.client.keyring import Scope
 from twinlock.client.trader import Trader
 
-HOST = ("host", "The server; the first configured one without it.")
-
 
 class ForbiddenError(ClientError):
     """The key does not allow this, or the configuration does not."""
@@ -18,21 +16,38 @@ class ForbiddenError(ClientError):
     code = "control.forbidden"
 
 
-class Ask(NamedTuple):
-    """One question. path, query: the parameters in the address; body: decoded, None where there is none.
+class RequestError(ClientError):
+    """The request does not fit its schema, or no such thing can be asked."""
 
-    raw: the same undecoded.
+    code = "control.request"
+
+
+class Parameter(NamedTuple):
+    """One that stands in the query. default: what it is without being given; `...` where it has to be."""
+
+    name: str
+    kind: Any
+    meaning: str
+    default: Any = ...
+
+
+HOST = Parameter("host", str, "The server; the first configured one without it.", "")
+
+
+class Ask(NamedTuple):
+    """One question. path: the parameters in the address; query: those behind it, each of its type, or its default.
+
+    body: decoded, None where there is none.
     """
 
     trader: Trader
     path: dict[str, str]
-    query: dict[str, str]
+    query: dict[str, Any]
     body: Any
-    raw: bytes
 
     @property
     def host(self) -> str:
-        return self.query.get("host", "")
+        return str(self.query.get("host", ""))
 
 
 Endpoint = Callable[[Ask], Awaitable[Any]]
@@ -43,7 +58,7 @@ Method = Literal["GET", "POST", "DELETE"]
 class Operation(NamedTuple):
     """A row of the interface. scope: what a key must allow; owner: only the token of `control.json` does.
 
-    answer, body: the types in JSON. query: parameters by name, with what they mean.
+    answer, body: the types in JSON. What pays out has the scope withdraw, which the configuration has to allow too.
     """
 
     method: Method
@@ -53,4 +68,4 @@ class Operation(NamedTuple):
     answer: Any
     summary: str
     body: Any = None
-    query: tuple[tuple[str, str], ...] = ()
+    query: tuple[Parameter, ...] = ()

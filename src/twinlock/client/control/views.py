@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from twinlock.client.control.units import Atoms, Hex, Market, Ms, Rate, Seconds
 from twinlock.client.keyring import Scope
 
 View = msgspec.Struct
@@ -26,7 +27,7 @@ class VenueView(View, frozen=True):
 
     host: str
     connected: bool
-    account_id: str
+    account_id: Hex
     tier: int
 
 
@@ -46,12 +47,12 @@ class OutcomeView(View, frozen=True):
     score: int
     counts: bool
     kind: str
-    link: str
-    market: str
+    link: Hex
+    market: Market
     epoch: int
     orders: list[str]
-    stamp: int
-    signature: str
+    stamp: Ms
+    signature: Hex
 
 
 class ExplanationView(View, frozen=True):
@@ -69,14 +70,14 @@ class WalletView(View, frozen=True):
     """Every atom once."""
 
     asset: str
-    available: int
-    locked: int
-    in_swap: int
-    bonded: int
-    immature: int
-    unconfirmed: int
-    outside: int
-    total: int
+    available: Atoms
+    locked: Atoms
+    in_swap: Atoms
+    bonded: Atoms
+    immature: Atoms
+    unconfirmed: Atoms
+    outside: Atoms
+    total: Atoms
 
 
 class BondView(View, frozen=True):
@@ -85,9 +86,9 @@ class BondView(View, frozen=True):
     host: str
     asset_id: int
     coin: str
-    amount: int
+    amount: Atoms
     strength: int
-    lock_time: int
+    lock_time: Seconds
     state: str
 
 
@@ -98,25 +99,25 @@ class MarketView(View, frozen=True):
     name: str
     base: str
     quote: str
-    lot_size: int
-    rate_step: int
+    lot_size: Atoms
+    rate_step: Rate
     epoch_ms: int
-    last_rate: int
+    last_rate: Rate
 
 
 class BookRow(View, frozen=True):
     """One order on the book."""
 
-    order_id: str
-    quantity: int
-    rate: int
+    order_id: Hex
+    quantity: Atoms
+    rate: Rate
     own: bool
 
 
 class BookView(View, frozen=True):
     """Best first on both sides."""
 
-    market: str
+    market: Market
     buys: list[BookRow]
     sells: list[BookRow]
 
@@ -125,32 +126,32 @@ class OrderView(View, frozen=True):
     """One order; `id` is empty until the server has accepted it."""
 
     host: str
-    id: str
+    id: Hex
     tag: str
-    market: str
+    market: Market
     type: str
     side: str
-    quantity: int
-    rate: int
+    quantity: Atoms
+    rate: Rate
     force: str
     post_only: bool
-    expiry: int
+    expiry: Ms
     max_matches: int
-    filled: int
+    filled: Atoms
     status: str
-    time: int
+    time: Ms
 
 
 class SwapView(View, frozen=True):
     """One match. outcome: empty while it runs."""
 
     host: str
-    match_id: str
-    order_id: str
-    market: str
+    match_id: Hex
+    order_id: Hex
+    market: Market
     role: str
-    quantity: int
-    rate: int
+    quantity: Atoms
+    rate: Rate
     status: str
     own_coin: str
     other_coin: str
@@ -160,17 +161,17 @@ class SwapView(View, frozen=True):
 class PacketView(View, frozen=True):
     """What a watchtower is to hold of one swap. body: hex. delivered: the tower has said that it holds it."""
 
-    match_id: str
+    match_id: Hex
     role: str
     revision: int
     delivered: bool
-    body: str
+    body: Hex
 
 
 class ProofView(View, frozen=True):
     """A swap proof: `document` is the file's text."""
 
-    match_id: str
+    match_id: Hex
     role: str
     document: str
 
@@ -180,15 +181,15 @@ class ConditionView(View, frozen=True):
 
     host: str
     name: str
-    market: str
+    market: Market
     side: str
-    quantity: int
-    stop: int
-    rate: int
-    rest_rate: int
+    quantity: Atoms
+    stop: Rate
+    rate: Rate
+    rest_rate: Rate
     status: str
     reason: str
-    time: int
+    time: Ms
 
 
 class EvidenceView(View, frozen=True):
@@ -196,7 +197,7 @@ class EvidenceView(View, frozen=True):
 
     name: str
     host: str
-    at: int
+    at: Ms
     accusation: str
     body: Any = None
 
@@ -205,17 +206,17 @@ class EpochView(View, frozen=True):
     """An epoch that this client saw since it started. Rates are 0 where nothing matched; complete: it was replayed."""
 
     host: str
-    market: str
+    market: Market
     epoch: int
-    end: int
+    end: Ms
     orders: int
     matches: int
-    volume: int
-    quote_volume: int
-    high_rate: int
-    low_rate: int
-    start_rate: int
-    end_rate: int
+    volume: Atoms
+    quote_volume: Atoms
+    high_rate: Rate
+    low_rate: Rate
+    start_rate: Rate
+    end_rate: Rate
     complete: bool
     accusation: str
 
@@ -224,15 +225,15 @@ class CandleView(View, frozen=True):
     """A candle of a market as its server tells it. start, end: ms; volumes: atoms."""
 
     host: str
-    market: str
-    start: int
-    end: int
-    volume: int
-    quote_volume: int
-    high_rate: int
-    low_rate: int
-    start_rate: int
-    end_rate: int
+    market: Market
+    start: Ms
+    end: Ms
+    volume: Atoms
+    quote_volume: Atoms
+    high_rate: Rate
+    low_rate: Rate
+    start_rate: Rate
+    end_rate: Rate
 
 
 class KeyView(View, frozen=True):
@@ -240,7 +241,7 @@ class KeyView(View, frozen=True):
 
     name: str
     scopes: list[Scope]
-    made: int
+    made: Ms
     key: str = ""
 
 
@@ -272,7 +273,7 @@ class CoinView(View, frozen=True):
     """An unspent output. coin: txid:index."""
 
     coin: str
-    value: int
+    value: Atoms
     address: str
     height: int | None
     state: str
@@ -283,7 +284,7 @@ class SentView(View, frozen=True):
     """A transaction that went out."""
 
     txid: str
-    fee: int
+    fee: Atoms
 
 
 class AddressView(View, frozen=True):

@@ -9,7 +9,7 @@ import msgspec
 
 from twinlock.chain import bip39
 from twinlock.client.config import ClientConfig
-from twinlock.client.control import views
+from twinlock.client.control import showing, views
 from twinlock.client.errors import ClientError
 from twinlock.client.keys import TraderKeys
 from twinlock.client.recovery.bonds import find_bonds
@@ -115,9 +115,9 @@ def report_of(trader: Trader, silent: list[str]) -> Report:
     ]
     return Report(
         accounts=accounts,
-        bonds=[views.bond_view(trader, bond) for bond in trader.bonds()],
-        swaps=[views.swap_view(trader, swap) for swap in trader.swaps()],
-        wallets=[views.wallet_view(side) for side in trader.coins.values()],
+        bonds=[showing.bond_view(trader, bond) for bond in trader.bonds()],
+        swaps=[showing.swap_view(trader, swap) for swap in trader.swaps()],
+        wallets=[showing.wallet_view(side) for side in trader.coins.values()],
         silent=silent,
     )
 

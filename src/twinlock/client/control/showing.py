@@ -1,0 +1,198 @@
+"""From what the trader keeps to what the control interface shows of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from twinlock.client.conditional import ConditionRecord
+from twinlock.client.control import views
+from twinlock.client.desk import CoinSide
+from twinlock.client.store.records import BondRecord, EvidenceRecord, OrderRecord, SwapRecord
+from twinlock.client.trader import Trader
+from twinlock.client.venue import Venue
+from twinlock.protocol.messages.book import Candles
+from twinlock.protocol.messages.explain import Explanation
+from twinlock.protocol.orders import OrderType, Side, TimeInForce
+
+
+def condition_view(record: ConditionRecord) -> views.ConditionView:
+    return views.ConditionView(
+        record.host,
+        record.name,
+        record.market,
+        Side(record.side).name.lower(),
+        record.quantity,
+        record.stop,
+        record.rate,
+        record.rest_rate,
+        record.status,
+        record.reason,
+        record.made_ms,
+    )
+
+
+def evidence_view(record: EvidenceRecord, *, body: bool) -> views.EvidenceView:
+    shown = msgspec.json.decode(record.body) if body else None
+    return views.EvidenceView(record.name, record.host, record.at, record.accusation, shown)
+
+
+def epoch_views(venue: Venue, market: str) -> list[views.EpochView]:
+    feed = venue.feeds.get(market)
+    return [
+        views.EpochView(
+            venue.desk.host,
+            market,
+            verdict.epoch,
+            report.end_stamp,
+            verdict.orders,
+            verdict.matches,
+            report.match_volume,
+            report.quote_volume,
+            report.high_rate,
+            report.low_rate,
+            report.start_rate,
+            report.end_rate,
+            verdict.complete,
+            verdict.accusation,
+        )
+        for verdict, report in (feed.epochs if feed else ())
+    ]
+
+
+def candle_views(host: str, market: str, candles: Candles) -> list[views.CandleView]:
+    columns = (
+        candles.start_stamps,
+        candles.end_stamps,
+        candles.match_volumes,
+        candles.quote_volumes,
+        candles.high_rates,
+        candles.low_rates,
+        candles.start_rates,
+        candles.end_rates,
+    )
+    return [views.CandleView(host, market, *row) for row in zip(*columns, strict=True)]
+
+
+def status_view(trader: Trader) -> views.StatusView:
+    running = sum(not swap.outcome for swap in trader.swaps())
+    venues = [_venue_view(venue) for venue in trader.venues.values()]
+    return views.StatusView(str(trader.config.network), venues, running, trader.safe_until())
+
+
+def _venue_view(venue: Venue) -> views.VenueView:
+    desk = venue.desk
+    account = desk.account.account_id.hex() if desk.account and desk.account.exists else ""
+    return views.VenueView(desk.host, desk.session.ready.is_set(), account, venue.bonds.tier)
+
+
+def wallet_view(side: CoinSide) -> views.WalletView:
+    balance = side.wallet.balance()
+    return views.WalletView(
+        side.coin.symbol,
+        balance.available,
+        balance.locked,
+        balance.in_swap,
+        balance.bonded,
+        balance.immature,
+        balance.unconfirmed,
+        balance.outside,
+        balance.total,
+    )
+
+
+def bond_view(trader: Trader, bond: BondRecord) -> views.BondView:
+    coin = trader.venue(bond.host).desk.coin(bond.asset_id).family.coin_id_text(bond.coin_id)
+    return views.BondView(bond.host, bond.asset_id, coin, bond.amount, bond.strength, bond.lock_time, bond.state)
+
+
+def market_views(venue: Venue) -> list[views.MarketView]:
+    desk = venue.desk
+    if desk.config is None:
+        return []
+    found = []
+    for market in desk.config.markets:
+        spot = venue.spots.get((market.base, market.quote))
+        base, quote = desk.asset(market.base).symbol, desk.asset(market.quote).symbol
+        rate = spot.rate if spot else 0
+        found.append(
+            views.MarketView(
+                desk.host, market.name, base, quote, market.lot_size, market.rate_step, market.epoch_ms, rate
+            )
+        )
+    return found
+
+
+async def book_view(venue: Venue, market: str) -> views.BookView:
+    mirror = await venue.follow(market)
+    own = {order.order_id for order in venue.orders.active()}
+    buys, sells = (
+        [views.BookRow(order.id.hex(), order.remaining, order.rate, order.id in own) for order in side]
+        for side in (mirror.book.buys, mirror.book.sells)
+    )
+    return views.BookView(market, buys, sells)
+
+
+def order_view(order: OrderRecord) -> views.OrderView:
+    return views.OrderView(
+        host=order.host,
+        id=order.order_id.hex(),
+        tag=order.tag,
+        market=order.market,
+        type=OrderType(order.type).name.lower(),
+        side=Side(order.side).name.lower() if order.side else "",
+        quantity=order.quantity,
+        rate=order.rate,
+        force=TimeInForce(order.force).name.lower() if order.force else "",
+        post_only=order.options.post_only,
+        expiry=order.options.expiry,
+        max_matches=order.options.max_matches,
+        filled=order.filled,
+        status=order.status,
+        time=order.tserver or order.tclient,
+    )
+
+
+def swap_view(trader: Trader, record: SwapRecord) -> views.SwapView:
+    desk, swap = trader.venue(record.host).desk, record.swap
+    own, other = swap.legs[record.party].coin_id, swap.legs[record.party.other].coin_id
+    return views.SwapView(
+        host=record.host,
+        match_id=record.match_id.hex(),
+        order_id=record.order_id.hex(),
+        market=record.market,
+        role=record.role,
+        quantity=record.quantity,
+        rate=record.rate,
+        status=swap.status.name.lower(),
+        own_coin=desk.coin(record.own_asset).family.coin_id_text(own) if own else "",
+        other_coin=desk.coin(record.other_asset).family.coin_id_text(other) if other else "",
+        outcome=record.outcome,
+    )
+
+
+def explanation_view(told: Explanation) -> views.ExplanationView:
+    """A checked explanation."""
+    outcomes = [
+        views.OutcomeView(
+            name=record.name,
+            score=record.score,
+            counts=record.counts,
+            kind=record.kind,
+            link=record.link.hex(),
+            market=record.market,
+            epoch=record.epoch,
+            orders=[order.hex() for order in record.orders],
+            stamp=record.stamp,
+            signature=record.sig.hex(),
+        )
+        for record in told.outcomes
+    ]
+    standing = told.reputation
+    return views.ExplanationView(
+        score=standing.score,
+        penalties=standing.penalties,
+        bonded_tier=standing.bonded_tier,
+        penalty_threshold=told.penalty_threshold,
+        cancel_score=told.cancel_score,
+        outcomes=outcomes,
+    )
