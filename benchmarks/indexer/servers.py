@@ -40,7 +40,7 @@ class Node:
 
     async def start(self) -> None:
         program = await asyncio.to_thread(programs.need, "bitcoind", click.echo)
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
         settings = ("-regtest", "-listen=0", "-rest=1", "-txindex=1", "-disablewallet", "-acceptnonstdtxn=1")
         quick = (
             "-datacarriersize=1000000",

@@ -7,19 +7,34 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks.indexer.__main__ import measure
+from benchmarks.indexer.__main__ import measure, merged
+from benchmarks.indexer.parts import PARTS, Amount
 from benchmarks.indexer.report import page
+from benchmarks.indexer.world import World
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node]
 
 
-async def test_the_benchmark_measures_a_tiny_chain(program: Callable[[str], Path]) -> None:
+async def test_the_benchmark_measures_a_tiny_chain(program: Callable[[str], Path], tmp_path: Path) -> None:
     program("bitcoind")
-    result = await measure([(110, 600)], peer=False, requests=60, rounds=1)
-    (chain,) = result["chains"]
-    assert chain["txs"] == 600
-    assert chain["checked"]["wrong"] == 0 < chain["checked"]["entries"]
-    assert set(chain["sync"]) == {"twinlock", "twinlock, --memory 300M", "twinlock, by REST"}
-    assert chain["news"]["big_block"]["last_status_ms"] > 0
+    rows = await measure(World(tmp_path, 110, 600), list(PARTS), Amount(requests=60, rounds=1, peer=False))
+    assert rows["sync"]["txs"] == 600
+    assert set(rows["sync"]["servers"]) == {"twinlock", "twinlock, --memory 300M", "twinlock, by REST"}
+    assert rows["questions"]["checked"]["wrong"] == 0 < rows["questions"]["checked"]["entries"]
+    assert rows["news"]["big_block"]["last_status_ms"] > 0
+    result = merged({}, 600, rows)
     json.dumps(result)
     assert "| huge get_history |" in page(result)
+
+
+async def test_a_part_alone_finds_the_chain_that_another_left(program: Callable[[str], Path], tmp_path: Path) -> None:
+    program("bitcoind")
+    await World(tmp_path, 105, 60).make()
+    again = World(tmp_path, 105, 60)
+    await again.make()
+    assert again.maker.facts.txs == 60
+    async with again.copy() as (node, maker):
+        await node.give([maker.next_block(3)])
+        assert await node.rpc("getblockcount") == 106
+    async with again.node() as node:
+        assert await node.rpc("getblockcount") == 105

@@ -23,7 +23,9 @@ from twinlock.indexer.daemon import Daemon
 from twinlock.indexer.lock import DirectoryLock, InUseError
 from twinlock.indexer.progress import DONE, READING, SORTING, Forecast, LogLines, Progress, forecast
 from twinlock.indexer.snapshot import SnapshotError, export_snapshot, import_snapshot
-from twinlock.indexer.storage.disk import RealDisk
+from twinlock.indexer.storage.disk import MemoryDisk, RealDisk
+from twinlock.indexer.storage.piece import Piece, block_piece
+from twinlock.indexer.storage.runs import write_merged
 from twinlock.indexer.storage.segments import SegmentStorage
 from twinlock.kernels.scan import scan_block
 from twinlock.seams import SeededEntropy, VirtualClock
@@ -92,9 +94,10 @@ async def test_what_cannot_be_checked(blocks: list[Block], tmp_path: Path) -> No
     DirectoryLock(tmp_path / "empty").release()
 
 
-def test_compacting_leaves_one_run_and_the_same_answers(blocks: list[Block], tmp_path: Path) -> None:
+@pytest.mark.parametrize("memory", [64 << 20, 3000], ids=["at once", "part by part"])
+def test_compacting_leaves_one_run_and_the_same_answers(blocks: list[Block], memory: int, tmp_path: Path) -> None:
     row = build(tmp_path, blocks, limit=3)
-    storage = SegmentStorage(RealDisk(tmp_path), row.genesis_hash, 3)
+    storage = SegmentStorage(RealDisk(tmp_path), row.genesis_hash, 3, memory)
     names = set(storage.names())
     before = {name: (storage.history(name), storage.unspent(name)) for name in names}
     storage.compact()
@@ -106,6 +109,19 @@ def test_compacting_leaves_one_run_and_the_same_answers(blocks: list[Block], tmp
     for _ in range(3):
         again.undo()
     again.close()
+
+
+def test_runs_are_the_same_however_little_memory_merging_them_may_take(blocks: list[Block]) -> None:
+    pieces: list[Piece] = []
+    txs = 0
+    for height, block in enumerate(blocks):
+        scan = scan_block(block.raw)
+        pieces.append(block_piece(tuple(piece.segment for piece in pieces), height, txs, scan, None))
+        txs += scan.tx_count
+    disk = MemoryDisk()
+    files = [write_merged(disk, f"run-{memory}", pieces, memory).files for memory in (1 << 30, 20_000, 1000, 1)]
+    assert files == [files[0]] * 4
+    assert not any(name.startswith("points/") for name in disk.names())
 
 
 def test_one_program_at_a_time(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "index_build.h"
+#include "index_merge.h"
 
 static const char HEX[] = "0123456789abcdef";
 
@@ -542,6 +542,8 @@ static PyObject *merkle_branch_json(PyObject *self, PyObject *args) {
 static PyMethodDef methods[] = {
     {"connect", connect, METH_VARARGS, "connect(segments, txids, outputs, inputs) -> sections of a block"},
     {"merge", merge, METH_VARARGS, "merge(segments, txids) -> sections"},
+    {"merge_part", merge_part, METH_VARARGS, "merge_part(segments, part, bits, scripts, entries, coins) -> sections of a part"},
+    {"merge_lookup", merge_lookup, METH_VARARGS, "merge_lookup(segments, part, bits) -> a part of the section"},
     {"lookup", lookup, METH_VARARGS, "lookup(txids, first=0) -> section"},
     {"sort_lookup", sort_lookup, METH_VARARGS, "sort_lookup(rows) -> rows, sorted"},
     {"sort_outpoints", sort_outpoints_of, METH_VARARGS, "sort_outpoints(rows) -> rows, sorted"},

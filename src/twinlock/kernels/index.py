@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from twinlock.kernels import index_plain
 from twinlock.kernels.index_plain import (
     BLOCK,
+    COIN,
     HISTORY_ROW,
     LOOKUP,
     OUTPOINT,
@@ -46,6 +47,8 @@ history_json = kernel.history_json
 history_size = kernel.history_size
 lookup = kernel.lookup
 merge = kernel.merge
+merge_lookup = kernel.merge_lookup
+merge_part = kernel.merge_part
 merkle_branch_json = kernel.merkle_branch_json
 merkle_root = kernel.merkle_root
 merkle_tree = kernel.merkle_tree
@@ -58,6 +61,7 @@ unspent_json = kernel.unspent_json
 
 __all__ = [
     "BLOCK",
+    "COIN",
     "HISTORY_ROW",
     "LOOKUP",
     "OUTPOINT",
@@ -79,6 +83,8 @@ __all__ = [
     "kernel",
     "lookup",
     "merge",
+    "merge_lookup",
+    "merge_part",
     "merkle_branch_json",
     "merkle_root",
     "merkle_tree",

@@ -1,5 +1,5 @@
-/* The three ways to a segment: a whole chain at once (Builder), one block on top of others (connect), several into
-   one (merge). All end in the same assembly. */
+/* Two of the three ways to a segment: a whole chain at once (Builder), and one block on top of others (connect). The
+   third is in index_merge.h. All end in the same assembly. */
 #ifndef TWINLOCK_INDEX_BUILD_H
 #define TWINLOCK_INDEX_BUILD_H
 
@@ -451,77 +451,6 @@ static PyObject *connect(PyObject *self, PyObject *args) {
 done:
     vec_free(&touches), vec_free(&all), vec_free(&unspent), vec_free(&spends), vec_free(&lookup);
     PyBuffer_Release(&txids), PyBuffer_Release(&outputs), PyBuffer_Release(&inputs);
-    return result;
-}
-
-/* Whether a later one of the merged segments spends a coin; `gone` is sorted. */
-static int is_gone(const outpoint *gone, size_t count, uint64_t tx, uint32_t vout) {
-    uint64_t point = tx << 32 | vout;
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (gone[middle].point < point) low = middle + 1;
-        else high = middle;
-    }
-    return low < count && gone[low].point == point;
-}
-
-static int merge_one(const segment *s, uint64_t first_tx, const vec *gone, vec *touches, vec *unspent) {
-    uint64_t shift = s->first_tx - first_tx;
-    for (size_t row = 0; row < s->count[SCRIPTS]; row++) {
-        const uint8_t *name = s->at[SCRIPTS] + SCRIPT_ROW * row;
-        uint64_t hi = big64(name), lo = name_lo(name);
-        for (uint64_t i = script_entries(s, row); i < script_entries(s, row + 1) && i < s->count[HISTORY]; i++)
-            if (push_touch(touches, hi, lo >> 40, (uint32_t)(get32(s->at[HISTORY] + 4 * i) + shift)) < 0) return -1;
-        for (uint64_t i = script_coins(s, row); i < script_coins(s, row + 1) && i < s->count[COINS]; i++) {
-            const uint8_t *c = s->at[COINS] + COIN_ROW * i;
-            uint64_t tx = get32(c) + shift;
-            if (is_gone(ROWS(gone, outpoint), COUNT(gone, outpoint), tx, get32(c + 4))) continue;
-            coin *out = vec_push(unspent, sizeof *out);
-            if (!out) return -1;
-            *out = (coin){hi, lo | tx << 8, get64(c + 8), get32(c + 4), 0};
-        }
-    }
-    return 0;
-}
-
-static PyObject *merge(PyObject *self, PyObject *args) {
-    PyObject *segments;
-    Py_buffer txids;
-    (void)self;
-    if (!PyArg_ParseTuple(args, "Oy*", &segments, &txids)) return NULL;
-    vec touches = {0}, unspent = {0}, spends = {0}, gone = {0};
-    PyObject *result = NULL;
-    if (check_segments(segments) < 0 || !PyTuple_GET_SIZE(segments)) goto done;
-    uint64_t first_tx = SEGMENT(segments, 0)->first_tx;
-    int failed = 0;
-    Py_BEGIN_ALLOW_THREADS; /* the tuple and its segments do not change, and the caller holds them */
-    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments) && !failed; k++) {
-        segment *s = SEGMENT(segments, k);
-        for (size_t i = 0; i < s->count[SPENDS] && !failed; i++) {
-            const uint8_t *row = s->at[SPENDS] + SPEND_ROW * i;
-            uint64_t tx = get64(row + 16);
-            if (tx >= first_tx) {
-                outpoint *point = vec_push(&gone, sizeof *point);
-                failed = !point;
-                if (point) *point = (outpoint){(tx - first_tx) << 32 | get32(row + 12), 0, 0};
-                continue;
-            }
-            spend *out = vec_push(&spends, sizeof *out);
-            failed = !out;
-            if (out)
-                *out = (spend){big64(row), name_lo(row), tx, get64(row + 24), get32(row + 12),
-                               (uint32_t)(get32(row + 32) + s->first_tx - first_tx)};
-        }
-    }
-    sort_outpoints(ROWS(&gone, outpoint), COUNT(&gone, outpoint));
-    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments) && !failed; k++)
-        failed = merge_one(SEGMENT(segments, k), first_tx, &gone, &touches, &unspent);
-    Py_END_ALLOW_THREADS;
-    result = failed ? PyErr_NoMemory() : sections_result(&touches, &unspent, &spends, txids.buf, (size_t)txids.len / 32);
-done:
-    vec_free(&touches), vec_free(&unspent), vec_free(&spends), vec_free(&gone);
-    PyBuffer_Release(&txids);
     return result;
 }
 

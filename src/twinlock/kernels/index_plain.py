@@ -146,12 +146,15 @@ def _outpoints(points: Iterable[tuple[int, int, int]]) -> bytes:
     return b"".join(OUTPOINT.pack(*point) for point in sorted(points))
 
 
+def _spends(spends: Iterable[_Spend]) -> bytes:
+    return b"".join(SPEND.pack(s.hashx, s.vout, s.funding, s.value, s.spender, 0) for s in sorted(spends))
+
+
 def _sections(
     touches: Iterable[tuple[bytes, int]], coins: Iterable[_Coin], spends: Iterable[_Spend], txids: Buffer
 ) -> Sections:
     scripts, history, kept, points = _assemble(touches, coins, (0, 0, 0), close=True)
-    packed = b"".join(SPEND.pack(s.hashx, s.vout, s.funding, s.value, s.spender, 0) for s in sorted(spends))
-    return lookup(txids), scripts, history, kept, _outpoints(points), packed
+    return lookup(txids), scripts, history, kept, _outpoints(points), _spends(spends)
 
 
 def connect(segments: Segments, txids: Buffer, outputs: Buffer, inputs: Buffer, /) -> Sections:
@@ -175,8 +178,8 @@ def connect(segments: Segments, txids: Buffer, outputs: Buffer, inputs: Buffer, 
     return _sections(touches, own.values(), spends, txids)
 
 
-def merge(segments: Segments, txids: Buffer, /) -> Sections:
-    """The sections of several adjacent segments as one."""
+def _merged(segments: Segments) -> tuple[set[tuple[bytes, int]], list[_Coin], list[_Spend]]:
+    """(touches, coins, spends) of adjacent segments as one."""
     first = segments[0].first_tx
     spends = [s._replace(spender=s.spender + g.first_tx - first) for g in segments for s in g.spends]
     gone = {(s.funding - first, s.vout) for s in spends}
@@ -186,7 +189,40 @@ def merge(segments: Segments, txids: Buffer, /) -> Sections:
         touches |= {(name, tx + shift) for name, txs in segment.history.items() for tx in txs}
         coins += [c._replace(tx=c.tx + shift) for rows in segment.coins.values() for c in rows]
     kept = [coin for coin in coins if (coin.tx, coin.vout) not in gone]
-    return _sections(touches, kept, [s for s in spends if s.funding < first], txids)
+    return touches, kept, [s for s in spends if s.funding < first]
+
+
+def merge(segments: Segments, txids: Buffer, /) -> Sections:
+    """The sections of several adjacent segments as one."""
+    return _sections(*_merged(segments), txids)
+
+
+def merge_part(
+    segments: Segments, part: int, bits: int, scripts: int, entries: int, coins: int, /
+) -> tuple[bytes, bytes, bytes, bytes, bytes]:
+    """(scripts, history, coins, outpoints, spends) of the names whose leading bits are the part's number.
+
+    To be asked for the parts 0 to 2 ** bits - 1 in order, with the numbers of rows in `scripts`, `history` and `coins`
+    that earlier parts gave. All are the sections' next rows but the outpoints, which are sorted within the part.
+    """
+    touches, kept, spends = _merged(segments)
+
+    def within(name: bytes) -> bool:
+        return int.from_bytes(name[:2], "big") >> (16 - bits) == part
+
+    rows = _assemble(
+        (row for row in touches if within(row[0])),
+        (coin for coin in kept if within(coin.hashx)),
+        (scripts, entries, coins),
+        close=(part + 1) >> bits > 0,
+    )
+    return *rows[:3], _outpoints(rows[3]), _spends(spend for spend in spends if within(spend.hashx))
+
+
+def merge_lookup(segments: Segments, part: int, bits: int, /) -> bytes:
+    """The rows of the section `lookup` of adjacent segments whose leading bits are the part's number."""
+    rows = [LOOKUP.unpack(lookup(tx_hash, n))[0] for n, tx_hash in enumerate(h for s in segments for h in s.txids)]
+    return b"".join(LOOKUP.pack(row) for row in sorted(rows) if row >> (64 - bits) == part)
 
 
 class Builder:

@@ -49,6 +49,10 @@ class Disk(Protocol):
         """A piece of the file, shorter where that ends; it does not stay in memory as what is mapped may."""
         ...
 
+    def let_go(self, view: memoryview) -> None:
+        """Take what is mapped out of memory; it comes back when it is looked at."""
+        ...
+
     def replace(self, old: str, new: str) -> None:
         """Rename in one step, surviving a power cut."""
         ...
@@ -103,6 +107,10 @@ class RealDisk:
         with (self._root / name).open("rb") as file:
             file.seek(at)
             return file.read(size)
+
+    def let_go(self, view: memoryview) -> None:
+        if isinstance(view.obj, mmap.mmap):
+            view.obj.madvise(mmap.MADV_DONTNEED)
 
     def replace(self, old: str, new: str) -> None:
         target = self._root / new
@@ -192,6 +200,9 @@ class MemoryDisk:
 
     def read(self, name: str, at: int, size: int) -> bytes:
         return self.files[name][at : at + size]
+
+    def let_go(self, view: memoryview) -> None:
+        """All of this disk is memory."""
 
     def replace(self, old: str, new: str) -> None:
         self.step()

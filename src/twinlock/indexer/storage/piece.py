@@ -22,12 +22,16 @@ _HEAD = struct.Struct("<IIQ10I")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Blocks `first_height` to `last_height`, whose first transaction has the number `first_tx`."""
+    """Blocks `first_height` to `last_height`, whose first transaction has the number `first_tx`.
+
+    file: the file that it is mapped from, where that is to go with it.
+    """
 
     first_height: int
     first_tx: int
     parts: tuple[Buffer, ...]
     segment: kernel.Segment
+    file: str = ""
 
     @classmethod
     def of(cls, first_height: int, first_tx: int, parts: Sequence[Buffer]) -> Piece:
@@ -62,6 +66,13 @@ class Piece:
         """The headers of heights `start` to `end` (excluded), joined."""
         last = self._block(end)[1] if end <= self.last_height else len(self.parts[0])
         return bytes(self.parts[0][self._block(start)[1] : last])
+
+    def block_rows(self, shift: int) -> bytes:
+        """The section `blocks`, for headers that stand `shift` bytes later."""
+        if not shift:
+            return bytes(self.parts[1])
+        rows = BLOCK.iter_unpack(self.parts[1])
+        return b"".join(BLOCK.pack(row[0], row[1] + shift, *row[2:]) for row in rows)
 
     def spot(self, height: int) -> Spot | None:
         """Where the node keeps the block, if known."""
@@ -110,13 +121,12 @@ def block_piece(
 
 def merge_pieces(pieces: Sequence[Piece]) -> Piece:
     """Adjacent pieces as one."""
-    heads, rows = [], []
+    rows = []
     shift = 0
     for piece in pieces:
-        heads.append(bytes(piece.parts[0]))
-        rows += [BLOCK.pack(row[0], row[1] + shift, *row[2:]) for row in BLOCK.iter_unpack(piece.parts[1])]
+        rows.append(piece.block_rows(shift))
         shift += len(piece.parts[0])
-    offsets, txids = (b"".join(bytes(piece.parts[n]) for piece in pieces) for n in (2, 3))
+    heads, offsets, txids = (b"".join(piece.parts[n] for piece in pieces) for n in (0, 2, 3))
     sections = kernel.merge(tuple(piece.segment for piece in pieces), txids)
-    parts = (b"".join(heads), b"".join(rows), offsets, txids, *sections)
+    parts = (heads, b"".join(rows), offsets, txids, *sections)
     return Piece.of(pieces[0].first_height, pieces[0].first_tx, parts)

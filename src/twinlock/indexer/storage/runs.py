@@ -8,10 +8,20 @@ from collections.abc import Sequence
 from twinlock.indexer.storage.disk import Disk
 from twinlock.indexer.storage.manifest import DamagedError, Run
 from twinlock.indexer.storage.piece import SECTIONS, Piece
-from twinlock.kernels.index import BLOCK, Buffer
+from twinlock.indexer.storage.spill import OutsideSort, Spill
+from twinlock.kernels import index as kernel
+from twinlock.kernels.index import BLOCK, COIN, OUTPOINT, SCRIPT, Buffer
 
 _CHECKED_ON_OPEN = 1 << 30
-"""Runs up to this size (bytes) have their checksums verified whenever they are opened."""
+"""Runs up to this size (bytes) have their checksums verified whenever the index is opened."""
+
+_CHUNK = 4 << 20
+"""Bytes copied or checked at once."""
+
+_PER_BYTE = 6
+"""Bytes of memory that merging a byte of sorted sections takes, at most."""
+
+_MOST_BITS = 16
 
 
 class RunWriter:
@@ -57,26 +67,70 @@ class RunWriter:
         return Run(self.name, first_height, blocks, first_tx, txs, files)
 
 
-def write_run(disk: Disk, name: str, piece: Piece) -> Run:
-    """Store a piece."""
+def write_merged(disk: Disk, name: str, pieces: Sequence[Piece], memory: int) -> Run:
+    """Store adjacent pieces as one run, part by part. memory: bytes that this may take, about."""
     writer = RunWriter(disk, name)
-    for section, data in zip(SECTIONS, piece.parts, strict=True):
-        writer.write(section, data)
-    return writer.finish(piece.first_height, piece.first_tx)
+    _copy_blocks(writer, pieces)
+    segments = tuple(piece.segment for piece in pieces)
+    size = sum(len(part) for piece in pieces for part in piece.parts[4:])
+    bits = min(_MOST_BITS, max(0, _PER_BYTE * size // memory).bit_length())
+    for part in range(1 << bits):
+        writer.write("lookup", kernel.merge_lookup(segments, part, bits))
+    spill = Spill(disk, "points", OUTPOINT.size)
+    points = OutsideSort(spill, OUTPOINT, lambda tx, *_: tx, sum(piece.txs for piece in pieces), kernel.sort_outpoints)
+    given = [0, 0, 0]
+    for part in range(1 << bits):
+        *rows, outpoints, spends = kernel.merge_part(segments, part, bits, *given)
+        writer.write("spends", spends)
+        for n, (section, row) in enumerate((("scripts", SCRIPT.size), ("history", 4), ("coins", COIN.size))):
+            writer.write(section, rows[n])
+            given[n] += len(rows[n]) // row
+        if bits:
+            points.add(outpoints)
+        else:
+            writer.write("outpoints", outpoints)
+    for data in points.sections() if bits else ():
+        writer.write("outpoints", data)
+    spill.remove()
+    return writer.finish(pieces[0].first_height, pieces[0].first_tx)
 
 
-def open_run(disk: Disk, run: Run) -> Piece:
-    """Map a run. Raises DamagedError when a file is not what the manifest says."""
+def _copy_blocks(writer: RunWriter, pieces: Sequence[Piece]) -> None:
+    """What stands in the order of the chain only has to be joined."""
+    shift = 0
+    for piece in pieces:
+        writer.write("blocks", piece.block_rows(shift))
+        shift += len(piece.parts[0])
+        for section, number in (("heads", 0), ("offsets", 2), ("txids", 3)):
+            data = memoryview(piece.parts[number])
+            for at in range(0, len(data), _CHUNK):
+                writer.write(section, data[at : at + _CHUNK])
+
+
+def _checksum(disk: Disk, name: str, size: int) -> int:
+    """CRC-32 of a file, read rather than mapped: what is mapped stays in memory."""
+    check = 0
+    for at in range(0, size, _CHUNK):
+        check = zlib.crc32(disk.read(name, at, min(_CHUNK, size - at)), check)
+    return check
+
+
+def open_run(disk: Disk, run: Run, verify: bool = True) -> Piece:
+    """Map a run. Raises DamagedError when a file is not what the manifest says.
+
+    verify: compare the checksums of what is not too large for that; not needed for what was just written.
+    """
     parts: list[memoryview] = []
-    verify = sum(size for size, _ in run.files.values()) <= _CHECKED_ON_OPEN
+    verify = verify and sum(size for size, _ in run.files.values()) <= _CHECKED_ON_OPEN
     for section in SECTIONS:
         size, check = run.files[section]
+        name = f"{run.name}/{section}"
         try:
-            data = disk.view(f"{run.name}/{section}")
+            data = disk.view(name)
         except FileNotFoundError:
             data = memoryview(b"")
-        if len(data) != size or (verify and zlib.crc32(data) != check):
-            raise DamagedError(f"{run.name}/{section} is damaged", fix="the index has to be built anew")
+        if len(data) != size or (verify and _checksum(disk, name, size) != check):
+            raise DamagedError(f"{name} is damaged", fix="the index has to be built anew")
         parts.append(data)
     return Piece.of(run.first_height, run.first_tx, parts)
 

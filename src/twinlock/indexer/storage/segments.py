@@ -3,13 +3,18 @@
 The index is a row of pieces, oldest first; newer ones take away from older ones. The last `reorg_limit` blocks at least
 are never in a run: undoing a block drops the last piece. Chores merge the pieces of single blocks by eights, so that a
 question has few pieces to look into; where an undone block is inside a merged piece, the log has the single ones.
+
+Merged pieces are mapped from files of their own, lest hundreds of full blocks take memory. Those files are nobody's
+promise: they are not synced, and what a crash leaves of them is removed at the next start.
 """
 
 from __future__ import annotations
 
+import itertools
 import struct
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -26,13 +31,14 @@ from twinlock.indexer.storage.manifest import (
     write_manifest,
 )
 from twinlock.indexer.storage.piece import Piece, block_piece, merge_pieces
-from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, write_run
+from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, write_merged
 from twinlock.indexer.storage.seam import Output, Place, Spot, Unspent
 from twinlock.kernels import index as kernel
 from twinlock.kernels.scan import HASHX, INPUT, Scan, sha256d
 from twinlock.seams import Entropy
 
-_OURS = ("manifest", "log-", "run-", "bulk", "fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
+_OURS = ("manifest", "log-", "run-", "merged-", "bulk")
+_OURS += ("fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
 """How the names of an index's files and folders begin."""
 
 _FAN = 8
@@ -62,11 +68,16 @@ class Snapshot(NamedTuple):
 
 
 class SegmentStorage:
-    """Implements `Storage`. `chain` names the chain (its first block's hash), lest another one's index be opened."""
+    """Implements `Storage`. `chain` names the chain (its first block's hash), lest another one's index be opened.
 
-    def __init__(self, disk: Disk, chain: str, reorg_limit: int) -> None:
+    memory: bytes that a chore may take, about.
+    """
+
+    def __init__(self, disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20) -> None:
         self._disk = disk
         self._reorg_limit = reorg_limit
+        self._memory = memory
+        self._serials = itertools.count(1)
         self._manifest = read_manifest(disk) or Manifest(chain, log="log-0")
         if self._manifest.chain != chain:
             raise StorageError(
@@ -100,6 +111,8 @@ class SegmentStorage:
                 break
             self._push(piece)
             good += 1
+            while chore := self._merging():
+                chore.settle(chore.work())
         self._log.cut(good)
         self.tidy()
 
@@ -227,7 +240,14 @@ class SegmentStorage:
             start = last.first_height - self._logged_from
             singles = [Piece.unpack(body) for body in self._log.records(start, start + last.size)]
             self._pieces[-1:] = singles
+            self._forget([last])
         return self._pieces[-1]
+
+    def _forget(self, pieces: Sequence[Piece]) -> None:
+        """Remove the files of merged pieces that have had their time; who still looks at one may go on."""
+        for piece in pieces:
+            if piece.file:
+                self._disk.remove(piece.file)
 
     # -- chores: what keeps questions quick and the log short
 
@@ -238,64 +258,85 @@ class SegmentStorage:
 
     def chore(self) -> Chore | None:
         """The next thing to do, if any. Its `work` may run in a thread while blocks come and go; one at a time."""
-        if len(self._log) >= 2 * self._reorg_limit:
-            return self._folding(len(self._log) - self._reorg_limit)
+        if len(self._log) >= 2 * self._reorg_limit and (chore := self._folding()):
+            return chore
         runs = self._manifest.runs
         small = [n for n, run in enumerate(runs) if run.blocks < _FAN * self._reorg_limit]
         if len(small) >= _FAN:
             return self._compacting(small[0])
-        size = 1
+        return self._merging()
+
+    def _merging(self) -> Chore | None:
+        """Make one piece of several equally large ones that are in no run."""
+        known, size = self._run_count, 1
         while size <= self._reorg_limit:
-            same = [n for n in range(len(runs), len(self._pieces)) if self._pieces[n].size == size]
+            same = [n for n in range(known, len(self._pieces)) if self._pieces[n].size == size]
             if len(same) >= 2 * _FAN:
-                return self._merging(same[0])
+                return self._merging_from(same[0])
             size *= _FAN
         return None
 
-    def _merging(self, first: int) -> Chore:
-        """Make one piece of several that are in memory."""
+    def _merging_from(self, first: int) -> Chore:
         group = self._pieces[first : first + _FAN]
+        name = f"merged-{next(self._serials)}"
 
         def settle(merged: Piece | Run) -> None:
             assert isinstance(merged, Piece)
             if self._pieces[first : first + _FAN] == group:  # else blocks were undone meanwhile
                 self._pieces[first : first + _FAN] = [merged]
                 self._renew()
+                self._forget(group)
+            else:
+                self._forget([merged])
 
-        return Chore(lambda: merge_pieces(group), settle)
+        return Chore(lambda: self._mapped(name, merge_pieces(group)), settle)
 
-    def _folding(self, count: int) -> Chore:
+    def _mapped(self, name: str, piece: Piece) -> Piece:
+        """The piece, mapped from a file; as it is where the disk has no room for that."""
+        try:
+            file = self._disk.append(name, 0)
+            try:
+                file.write(piece.pack())
+            finally:
+                file.close()
+        except OSError:
+            self._disk.remove(name)
+            return piece
+        return replace(Piece.unpack(self._disk.view(name)), file=name)
+
+    def _foldable(self) -> int:
+        """How many of the pieces that are in no run lie deeper than what can be undone."""
+        last = self.height - self._reorg_limit
+        return sum(piece.last_height <= last for piece in self._pieces[self._run_count :])
+
+    def _folding(self) -> Chore | None:
         """Move the oldest blocks of the log into a run."""
+        known, count = self._run_count, self._foldable()
+        if not count:
+            return None
         serial = self._manifest.serial + 1
-        bodies = list(self._log.records(0, count))
-
-        def work() -> Run:
-            return write_run(self._disk, f"run-{serial}", merge_pieces([Piece.unpack(body) for body in bodies]))
+        group = self._pieces[known : known + count]
 
         def settle(run: Piece | Run) -> None:
             assert isinstance(run, Run)
-            if list(self._log.records(0, count)) == bodies:  # else blocks were undone meanwhile, very deep
+            if self._pieces[known : known + count] == group:  # else blocks were undone meanwhile, very deep
                 self._fold(run, count)
+                self._forget(group)
 
-        return Chore(work, settle)
+        return Chore(lambda: write_merged(self._disk, f"run-{serial}", group, self._memory), settle)
 
     def _fold(self, run: Run, count: int) -> None:
-        serial = self._manifest.serial + 1
+        """Let a run take the place of the first pieces that are in none, and of their records in the log."""
+        serial, known = self._manifest.serial + 1, self._run_count
         old, new = self._log, BlockLog(self._disk, f"log-{serial}")
         new.cut(0)  # an attempt that failed may have left some
-        rest = list(old.records(count, len(old)))
-        for body in rest:
+        for body in old.records(run.blocks, len(old)):
             new.append(body)
         new.sync()
         manifest = Manifest(self._manifest.chain, serial, (*self._manifest.runs, run), new.name)
         write_manifest(self._disk, manifest)
-        whole = [piece for piece in self._pieces if piece.first_height > run.first_height + count - 1]
-        known = self._run_count
         self._manifest, self._log = manifest, new
-        head = [*self._pieces[:known], open_run(self._disk, run)]
-        # A merged piece that reaches over the cut is replaced by the single blocks of it that stay.
-        missing = (whole[0].first_height if whole else self.height + 1) - run.first_height - count
-        self._pieces = [*head, *(Piece.unpack(body) for body in rest[:missing]), *whole]
+        self._pieces[known : known + count] = [open_run(self._disk, run, verify=False)]
         self._renew()
         old.close()
         self._disk.remove(old.name)
@@ -310,22 +351,28 @@ class SegmentStorage:
             manifest = Manifest(self._manifest.chain, serial, (*runs[:first], run), self._log.name)
             write_manifest(self._disk, manifest)
             self._manifest = manifest
-            self._pieces[first : len(runs)] = [open_run(self._disk, run)]
+            self._pieces[first : len(runs)] = [open_run(self._disk, run, verify=False)]
             self._renew()
             for gone in runs[first:]:
                 remove_run(self._disk, gone.name)
 
-        return Chore(lambda: write_run(self._disk, f"run-{serial}", merge_pieces(group)), settle)
+        return Chore(lambda: write_merged(self._disk, f"run-{serial}", group, self._memory), settle)
 
     def compact(self) -> None:
-        """Move all blocks but those that can be undone into one run. Takes memory like the index's size on disk."""
+        """Move all blocks but those that can be undone into one run."""
         self.tidy()
-        if (count := len(self._log) - self._reorg_limit) > 0:
-            chore = self._folding(count)
+        if chore := self._folding():
             chore.settle(chore.work())
         if self._run_count > 1:
             chore = self._compacting(0)
             chore.settle(chore.work())
+
+    def let_go(self) -> None:
+        """Take what is mapped out of memory; it comes back when somebody asks for it."""
+        for piece in self._pieces:
+            for part in piece.parts:
+                if isinstance(part, memoryview):
+                    self._disk.let_go(part)
 
     def names(self) -> Iterator[bytes]:
         """hashX of every script in the index, those that several pieces hold several times."""
@@ -345,7 +392,7 @@ class SegmentStorage:
         manifest = Manifest(self._manifest.chain, self._manifest.serial + 1, (run,), self._log.name)
         write_manifest(self._disk, manifest)
         self._manifest = manifest
-        self._pieces = [open_run(self._disk, run)]
+        self._pieces = [open_run(self._disk, run, verify=False)]
         self._renew()
         build.clean()
 
@@ -366,15 +413,15 @@ class SegmentStorage:
         self._log.close()
 
 
-def open_storage(disk: Disk, chain: str, reorg_limit: int) -> tuple[SegmentStorage, str]:
+def open_storage(disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20) -> tuple[SegmentStorage, str]:
     """(the storage, what was wrong with the stored index so that it begins anew; empty when nothing was)."""
     try:
-        return SegmentStorage(disk, chain, reorg_limit), ""
+        return SegmentStorage(disk, chain, reorg_limit, memory), ""
     except DamagedError as error:
         for name in disk.names():
             if name.startswith(_OURS):
                 disk.remove(name)
-        return SegmentStorage(disk, chain, reorg_limit), str(error)
+        return SegmentStorage(disk, chain, reorg_limit, memory), str(error)
 
 
 class TouchedPiece:

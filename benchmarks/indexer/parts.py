@@ -1,0 +1,116 @@
+"""The parts of the benchmark. Each takes the chain and gives what goes into the results; any of them runs alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.indexer.news import WATCHED, big_block, payments
+from benchmarks.indexer.questions import Sample, all_questions, beside_huge, check, compare, median
+from benchmarks.indexer.servers import Node, Server, electrumx, twinlock
+from benchmarks.indexer.world import World
+
+BLOCK_TXS = 3_000
+_PEERS_INDEX = "electrumx"
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """How much is asked. requests: of each kind, a fifth of it to the peer. rounds: of payments and blocks."""
+
+    requests: int = 20_000
+    rounds: int = 9
+    peer: bool = True
+
+
+Row = dict[str, Any]
+Part = Callable[[World, Amount], Awaitable[Row]]
+
+
+async def sync(world: World, amount: Amount) -> Row:
+    """How long first syncs take, and what they need."""
+    ways = {
+        "twinlock": {},
+        "twinlock, --memory 300M": {"MEMORY": "300M"},
+        "twinlock, by REST": {"USE_BLOCK_FILES": "no"},
+    }
+    rows = {}
+    async with world.node() as node:
+        facts = world.maker.facts
+        about = {
+            "txs": facts.txs,
+            "blocks": world.blocks,
+            "mb": round(facts.size / 1e6, 1),
+            "node": await node.version(),
+        }
+        delivery = await node.delivery(world.blocks)
+        for name, settings in ways.items():
+            server = twinlock(node, world.empty("ours"), **settings)
+            rows[name] = await server.sync(world.blocks)
+            server.stop()
+        if amount.peer:
+            theirs = electrumx(node, world.empty(_PEERS_INDEX))
+            rows["electrumx"] = await theirs.sync(world.blocks)
+            theirs.stop()
+    return about | {"delivery_s": delivery, "servers": rows}
+
+
+async def _ours(world: World, node: Node, **settings: str) -> Server:
+    """Our server, at the tip."""
+    server = twinlock(node, world.empty("ours"), **settings)
+    await server.sync(world.blocks)
+    return server
+
+
+async def questions(world: World, amount: Amount) -> Row:
+    """What each question costs, and whether the answers are right."""
+    sample = Sample(world.maker.facts, world.blocks)
+    result: Row = {}
+    async with world.node() as node:
+        ours = await _ours(world, node)
+        try:
+            if amount.peer:
+                theirs = electrumx(node, world.folder / _PEERS_INDEX)
+                await theirs.sync(world.blocks)
+                try:
+                    result["compared"] = await compare(ours, theirs, sample)
+                    result["electrumx"] = await all_questions(theirs, sample, amount.requests // 5, 64)
+                finally:
+                    theirs.stop()
+            result["checked"] = await check(ours, sample)
+            result["twinlock"] = await all_questions(ours, sample, amount.requests, 8)
+        finally:
+            ours.stop()
+    return result
+
+
+async def fairness(world: World, amount: Amount) -> Row:
+    """How long others wait while huge histories are served."""
+    async with world.node() as node:
+        ours = await _ours(world, node)
+        try:
+            return await beside_huge(ours, Sample(world.maker.facts, world.blocks), amount.requests // 4)
+        finally:
+            ours.stop()
+
+
+async def news(world: World, amount: Amount) -> Row:
+    """How soon subscribers hear of payments and blocks."""
+    async with world.copy() as (node, maker):
+        ours = await _ours(world, node)
+        try:
+            told = await payments(ours, node, maker, amount.rounds)
+            rows = []
+            for _ in range(amount.rounds):
+                block = maker.next_block(min(BLOCK_TXS, maker.facts.txs))
+                rows.append(await big_block(ours, node, block, sorted(maker.touched)[:WATCHED]))
+            medians = {kind: median([row[kind] for row in rows]) for kind in rows[0]}
+            watched = min(WATCHED, len(maker.touched))
+            big = {"txs": BLOCK_TXS, "watched": watched, "rounds": amount.rounds, **medians}
+            return {"payments": told, "big_block": big}
+        finally:
+            ours.stop()
+
+
+PARTS: dict[str, Part] = {part.__name__: part for part in (sync, questions, fairness, news)}
