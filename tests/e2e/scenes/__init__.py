@@ -1,0 +1,8 @@
+"""Many stories on one exchange at the same time, so that they cost little: what they share.
+
+- `stage`: the exchange, and what happens to all stories alike: blocks (`mint`), matches (`floor`), time (`calendar`)
+- `players`: traders as processes of their own, and rogues built from the client's library
+- `scene`: two traders of one story, and their books, kept to the atom from what the chains hold (`chainbook`)
+- `theatre`: all stories of a module, told side by side
+- `middleman`: a wire between a client and the exchange that can be cut and that can lie
+"""

@@ -1,0 +1,120 @@
+"""One exchange for many stories, and what happens to all of them alike."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
+from decimal import Decimal
+from pathlib import Path
+
+from tests.e2e.scenes.calendar import Calendar
+from tests.e2e.scenes.chainbook import ChainBook
+from tests.e2e.scenes.floor import Floor
+from tests.e2e.scenes.mint import Mint
+from tests.e2e.scenes.players import PATIENCE, Daemon, Rogue, Withheld
+
+from twinlock.protocol.reputation import WEIGHTS, Outcome, OutcomeClass
+from twinlock.protocol.swap import Party
+from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.simnet.exchange import Exchange, Plan
+from twinlock.simnet.node import COIN_ATOMS
+
+FUNDS = {"btc": 100_000_000, "ltc": 4_000_000_000}
+
+PLAN = Plan(
+    epoch_ms=1_000,
+    block_seconds=0.4,
+    lock_taker_s=1_200,
+    lock_maker_s=3_000,
+    broadcast_timeout_ms=15_000,
+    tx_wait_ms=6_000,
+)
+"""Nobody waits for the locks, as the chains' time is moved; an honest client meets the deadlines on a busy machine."""
+
+AT_ONCE = 4
+"""Players that enter at the same time."""
+
+
+class Stage:
+    """See `opened`."""
+
+    def __init__(self, exchange: Exchange, books: dict[str, ChainBook], mint: Mint) -> None:
+        plan = exchange.plan
+        self.exchange = exchange
+        self.books = books
+        self.mint = mint
+        self.floor = Floor(exchange.clock, plan.rate_step, plan.epoch_ms)
+        self.calendar = Calendar(self._let_pass)
+        self._entering = asyncio.Semaphore(AT_ONCE)
+
+    # Players -----------------------------------------------------------------------------------------------
+
+    async def daemon(self, name: str, host: str = "") -> Daemon:
+        """A client process with money, a bond and an account."""
+        daemon = Daemon(self.exchange, name, host)
+        async with self._entering:
+            daemon.prepare(SystemEntropy())
+            await daemon.start()
+            await daemon.until_venue(lambda venue: venue.connected)
+        await daemon.enter(FUNDS)
+        return daemon
+
+    @asynccontextmanager
+    async def rogue(self, name: str, *withholds: Withheld) -> AsyncIterator[Rogue]:
+        """The same in this process, to misbehave."""
+        async with Rogue(self.exchange, name, *withholds) as rogue:
+            await rogue.enter(FUNDS, self.fund)
+            yield rogue
+
+    async def fund(self, symbol: str, addresses: list[str], atoms: int) -> None:
+        """Pay each address out of nowhere."""
+        amounts = dict.fromkeys(addresses, f"{Decimal(atoms) / COIN_ATOMS:.8f}")
+        await self.exchange.nodes[symbol].rpc("sendmany", "", amounts, wallet="miner")
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Return when it holds."""
+        while not holds():
+            await self.exchange.clock.sleep(0.1)
+
+    async def patiently(self, holds: Callable[[], Awaitable[bool]]) -> None:
+        """Return when it holds, or when it has not for so long that whoever asks should say why."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not await holds():
+                    await self.exchange.clock.sleep(0.1)
+
+    # Time and judgement --------------------------------------------------------------------------------------
+
+    async def _let_pass(self, lock: Party) -> None:
+        plan = self.exchange.plan
+        seconds = plan.lock_taker_s if lock is Party.TAKER else plan.lock_maker_s
+        async with self.mint.closed(*self.exchange.nodes):
+            for node in self.exchange.nodes.values():
+                await node.pass_time(self.exchange.clock.now_ms() // 1000 + seconds)
+
+    def outcomes(self, match_id: bytes) -> dict[bytes, list[Outcome]]:
+        """What the exchange holds for or against whom over a match, by account."""
+        with closing(sqlite3.connect(f"file:{self.exchange.folder}/server/server.db?mode=ro", uri=True)) as database:
+            rows = database.execute("select account_id, outcome from points where link = ? order by number", [match_id])
+            found: dict[bytes, list[Outcome]] = {}
+            for account, outcome in rows:
+                if WEIGHTS[Outcome(outcome)].window is OutcomeClass.MATCH:
+                    found.setdefault(account, []).append(Outcome(outcome))
+            return found
+
+
+@asynccontextmanager
+async def opened(folder: Path, plan: Plan = PLAN) -> AsyncIterator[Stage]:
+    """A stage with nobody on it; blocks come on demand."""
+    async with Exchange(plan, folder, SystemClock()) as exchange:
+        nodes = exchange.nodes
+        books = {symbol: ChainBook(node, await node.height() + 1) for symbol, node in nodes.items()}
+        mint = Mint(nodes, exchange.clock, plan.confirmations, plan.block_seconds)
+        mining = asyncio.create_task(mint.run())
+        try:
+            yield Stage(exchange, books, mint)
+        finally:
+            mining.cancel()
+            await asyncio.gather(mining, return_exceptions=True)
