@@ -171,8 +171,9 @@ class SwapExecutor:
     # Matches, as the report desk and the status desk see them
 
     def find(self, wanted: bytes) -> Settling | None:
-        """An active match."""
-        return self._active.get(wanted)
+        """A match that can still go on."""
+        settling = self._active.get(wanted)
+        return None if settling is None or settling.ending else settling
 
     def of(self, account_id: bytes) -> list[Settling]:
         """The active matches of an account."""
@@ -184,13 +185,17 @@ class SwapExecutor:
 
     def reused(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> bool:
         """Whether another active match has this coin or contract, or (for a maker) this secret hash."""
-        marks = [coin_id, contract] + ([secret_hash] if side is Party.MAKER else [])
+        marks = _marks(side, coin_id, contract, secret_hash)
         return any(self._users.get(mark, settling.match_id) != settling.match_id for mark in marks)
+
+    def claim(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> None:
+        """From now on these serve this match alone: before anything waits, so that two at once cannot both pass."""
+        for mark in _marks(side, coin_id, contract, secret_hash):
+            self._users[mark] = settling.match_id
+            settling.marks.add(mark)
 
     def swap_seen(self, settling: Settling, side: Party) -> None:
         """A contract is accepted; once it is deep enough the order's coins are spent for good."""
-        for mark in _marks(settling):
-            self._users.setdefault(mark, settling.match_id)
         if settling.swap.legs[side].status is LegStatus.CONFIRMED:
             self._release(settling, side)
 
@@ -300,8 +305,9 @@ class SwapExecutor:
 
     async def _fail(self, settling: Settling, judgement: Judgement) -> None:
         """End a match that will not complete by our rules; what is on chain goes on."""
-        if settling.match_id not in self._active:
+        if self.find(settling.match_id) is None:
             return
+        settling.ending = True
         points = self._blame(settling, judgement)
         await self._database.write(change_match(settling.match_id, active=False), *self._reputations.writes(points))
         settling.record(active=False)
@@ -328,9 +334,8 @@ class SwapExecutor:
         """Forget a match that ended, and free what it held."""
         if self._active.pop(settling.match_id, None) is None:
             return
-        for mark in _marks(settling):
-            if self._users.get(mark) == settling.match_id:
-                del self._users[mark]
+        for mark in settling.marks:
+            self._users.pop(mark, None)
         for side in Party:
             own = self._by_account.get(settling.account(side), {})
             own.pop(settling.match_id, None)
@@ -352,14 +357,15 @@ class SwapExecutor:
 
     def _add(self, settling: Settling) -> Settling:
         self._active[settling.match_id] = settling
-        for mark in _marks(settling):
-            self._users.setdefault(mark, settling.match_id)
+        for side in Party:
+            leg = settling.swap.legs[side]
+            if leg.known:
+                self.claim(settling, side, leg.coin_id, leg.contract, settling.swap.secret_hash)
         for side in Party:
             self._by_account.setdefault(settling.account(side), {})[settling.match_id] = settling
         return settling
 
 
-def _marks(settling: Settling) -> list[bytes]:
-    """What no two active matches may share."""
-    legs = [mark for leg in settling.swap.legs if leg.known for mark in (leg.coin_id, leg.contract)]
-    return [*legs, settling.swap.secret_hash] if settling.swap.secret_hash else legs
+def _marks(side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> list[bytes]:
+    """What no two active matches may share; the taker's secret hash is the maker's."""
+    return [coin_id, contract] + ([secret_hash] if side is Party.MAKER else [])

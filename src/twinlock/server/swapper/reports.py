@@ -53,6 +53,8 @@ class Matches(Protocol):
 
     def reused(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> bool: ...
 
+    def claim(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> None: ...
+
     def swap_seen(self, settling: Settling, side: Party) -> None: ...
 
     async def expired(self, settling: Settling) -> None: ...
@@ -173,12 +175,11 @@ class ReportDesk:
             pause = min(pause * _RETRY_GROWTH, _RETRY_LAST_S)
 
     def _judge(self, settling: Settling, side: Party, report: Init, coin: SwapCoin) -> None:
-        """Checks 2 to 7 of section 7.3."""
+        """Checks 2 to 7 of section 7.3; what passes them is this match's alone."""
         family = self._assets[settling.asset(side)].family
         point = family.parse_coin_id(report.coin_id)
-        reused = self._matches.reused(
-            settling, side, bytes(report.coin_id), bytes(report.contract), coin.terms.secret_hash
-        )
+        own = bytes(report.coin_id), bytes(report.contract), coin.terms.secret_hash
+        reused = self._matches.reused(settling, side, *own)
         finding = Finding(
             audit=ContractAudit(coin.terms, coin.value, point),
             confirmations=coin.confirmations,
@@ -186,6 +187,7 @@ class ReportDesk:
             seen_before=reused,
         )
         check_contract(settling.swap, side, finding, strict=True)
+        self._matches.claim(settling, side, *own)
 
     async def _store_contract(self, settling: Settling, side: Party, report: Init, coin: SwapCoin) -> None:
         name, now = SIDE_NAMES[side], self._clock.now_ms()

@@ -30,12 +30,18 @@ class SwapPolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settling:
-    """A match under way. `stored` is the row as it stands in the database, `swap` what the referee knows."""
+    """A match under way. `stored` is the row as it stands in the database, `swap` what the referee knows.
+
+    searching: sides whose report is being looked up. marks: coins, contracts and the secret hash that no other active
+    match may have. ending: its end is being written, so nothing more is taken in.
+    """
 
     def __init__(self, stored: StoredMatch, base: int, quote: int, policy: SwapPolicy) -> None:
         self.stored = stored
         self.swap = Swap(terms=swap_terms(stored, base, quote, policy))
         self.searching: set[Party] = set()
+        self.marks: set[bytes] = set()
+        self.ending = False
         self.raw: dict[Party, bytes] = {}
         self._base, self._quote = base, quote
 
