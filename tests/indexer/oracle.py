@@ -134,12 +134,12 @@ class Oracle:
         return sha256(text.encode()).hexdigest() if text else None
 
     def unspent(self, script: str) -> list[Row]:
-        """Confirmed ones in chain order, then the mempool's by transaction ID."""
+        """In the history's order."""
         chain, waiting = self._of_chain(script), self._waiting(script)
         gone = {point for _, tx in chain + waiting for point in tx.spends}
         return [
             {"height": max(height, 0), "tx_hash": tx.txid, "tx_pos": number, "value": value}
-            for height, tx in chain + sorted(waiting, key=lambda row: row[1].txid)
+            for height, tx in chain + waiting
             for number, (paid, value) in sorted(tx.pays.items())
             if paid == script and (tx.txid, number) not in gone
         ]

@@ -27,7 +27,7 @@ from twinlock.simnet.processes import Processes
 pytestmark = [pytest.mark.anyio, pytest.mark.node]
 
 SOAK = "TWINLOCK_SOAK" in os.environ
-RESTARTS, STEPS = (40, 30) if SOAK else (3, 9)
+RESTARTS, STEPS = (12, 25) if SOAK else (3, 9)
 SEED = int(os.environ.get("TWINLOCK_SEED") or (random.SystemRandom().randrange(2**32) if SOAK else 20))
 
 MWEB_HEIGHT = 1440
@@ -87,7 +87,8 @@ class Story:
         for _ in range(self._rnd.randint(1, 3)):
             amount = f"{Decimal(self._rnd.randint(10_000, 900_000)) / 10**8:.8f}"
             where = self._rnd.choice(self.addresses)
-            await self.node.rpc("sendtoaddress", where, amount, "", "", False, True, wallet="miner")
+            with suppress(NodeError):  # after many reorganisations the miner's coins may all wait for something
+                await self.node.rpc("sendtoaddress", where, amount, "", "", False, True, wallet="miner")
 
     async def _bump(self) -> None:
         """A payment is replaced by one with a higher fee."""

@@ -43,6 +43,7 @@ class FakeNode:
 
     def __init__(self) -> None:
         self.txs: dict[str, str] = {}
+        self.heights: dict[str, int] = {}
         self.estimate: dict[str, Any] = {"errors": ["Insufficient data"]}
 
     async def call(self, method: str, /, *params: Any) -> Any:
@@ -51,6 +52,8 @@ class FakeNode:
         if method == "submitpackage":
             rows = {"w1": {"txid": "aa", "error": "too low"}, "w2": {"txid": "bb"}}
             return {"package_msg": "transaction failed", "tx-results": rows}
+        if method == "getblockheader" and params[0] in self.heights:
+            return {"height": self.heights[params[0]]}
         if method == "estimatesmartfee":
             return self.estimate
         if method == "getmempoolinfo":

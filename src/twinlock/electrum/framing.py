@@ -92,6 +92,10 @@ class Request(msgspec.Struct, frozen=True):
     id: int | str | msgspec.UnsetType | None = msgspec.UNSET
 
 
+NO_REQUEST = Request("", id=None)
+"""A member of a batch that is no request."""
+
+
 class _Wire(msgspec.Struct):
     id: int | str | None = None
     method: str | None = None
@@ -145,7 +149,8 @@ def decode_replies(line: bytes) -> list[Reply | Note]:
 def decode_requests(line: bytes, limit: int = BATCH_LIMIT) -> tuple[list[Request], bool]:
     """The requests of a client's line, and whether they came as a batch. Raises FrameError.
 
-    The number of members is checked before any of them is looked into.
+    The number of members is checked before any of them is looked into. One that is no request stands in the list as
+    `NO_REQUEST`, lest it take the others with it.
     """
     try:
         if line.lstrip()[:1] != b"[":
@@ -153,9 +158,16 @@ def decode_requests(line: bytes, limit: int = BATCH_LIMIT) -> tuple[list[Request
         members = _raws.decode(line)
         if not 0 < len(members) <= limit:
             raise _too_large("a batch", len(members), limit)
-        return [_request.decode(member) for member in members], True
+        return [_member(member) for member in members], True
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise FrameError(f"not a JSON-RPC request: {error}") from error
+
+
+def _member(raw: msgspec.Raw) -> Request:
+    try:
+        return _request.decode(raw)
+    except (msgspec.MsgspecError, RecursionError):
+        return NO_REQUEST
 
 
 def _too_large(what: str, size: int, limit: int) -> FrameError:

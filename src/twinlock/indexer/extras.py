@@ -5,13 +5,16 @@ Offered at every version; no wallet objects to a method that it does not know of
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable
 from hashlib import sha256
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from twinlock.indexer import handlers
 from twinlock.indexer.daemon import DaemonError
 from twinlock.indexer.mempool import Mempool
-from twinlock.indexer.methods import DAEMON_ERROR, HISTORY_TOO_LARGE, RpcError, bad_request
+from twinlock.indexer.methods import HISTORY_TOO_LARGE, RpcError, bad_request
 from twinlock.indexer.storage.seam import Place
 from twinlock.kernels.scan import ScannedTx, hashx, scan_tx
 
@@ -23,6 +26,7 @@ SCRIPTPUBKEY = "blockchain.scriptpubkey.subscribe"
 OUTPOINT = "blockchain.outpoint.subscribe"
 
 _RECENT = 10
+_AT_ONCE = 16
 _SEARCHED = 10_000
 """Transactions of a script that are looked through for the one that spends an output."""
 
@@ -30,30 +34,37 @@ _SEARCHED = 10_000
 # -- scripts
 
 
-def spk_history(session: Session, script: Script) -> dict[str, Any]:
-    return {"history": handlers.get_history(session, script, 0, -1)}
+def spk_history(session: Session, script: Script) -> Any:
+    return _member("history", handlers.get_history(session, script, 0, -1))
+
+
+def _member(name: str, answer: Any) -> Any:
+    """An object with the answer in it; later, where the answer comes later."""
+    return _member_later(name, answer) if isawaitable(answer) else {name: answer}
+
+
+async def _member_later(name: str, answer: Awaitable[Any]) -> dict[str, Any]:
+    return {name: await answer}
 
 
 def spk_mempool(session: Session, script: Script) -> dict[str, Any]:
     return {"history": session.view.unconfirmed(script[1])}
 
 
-def spk_unspent(session: Session, script: Script) -> dict[str, Any]:
-    return {"utxos": session.view.unspent(script[1])}
+def spk_unspent(session: Session, script: Script) -> Any:
+    return _member("utxos", handlers.list_unspent(session, script))
 
 
-def spk_subscribe(session: Session, script: Script) -> str | None:
-    status = handlers.status_of(session, script[1])
-    session.subscriptions.watch(SCRIPTPUBKEY, *script, status)
-    return status
+def spk_subscribe(session: Session, script: Script) -> Any:
+    return handlers.subscribe_as(SCRIPTPUBKEY, session, script)
 
 
 def spk_unsubscribe(session: Session, script: Script) -> bool:
     return session.subscriptions.unwatch(SCRIPTPUBKEY, script[0])
 
 
-def get_status(session: Session, script: Script) -> str | None:
-    return handlers.status_of(session, script[1])
+def get_status(session: Session, script: Script) -> Any:
+    return handlers.status_soon(session, script[1])
 
 
 def first_use(session: Session, script: Script) -> dict[str, Any] | None:
@@ -69,17 +80,28 @@ def first_use(session: Session, script: Script) -> dict[str, Any] | None:
 # -- headers and transactions
 
 
-def header_get(session: Session, block: int | str) -> dict[str, Any]:
-    index = session.view.index
+def header_get(session: Session, block: int | str) -> Any:
     if isinstance(block, str):
-        wanted = bytes.fromhex(block)[::-1]
-        found = next((h for h in range(index.height, -1, -1) if index.block_hash(h) == wanted), None)
-        if found is None:
-            raise bad_request(f"no block {block}")
-        block = found
-    if block > index.height:
+        return _header_of(session, block)
+    if block > session.view.index.height:
         raise bad_request(f"height {block:,d} out of range")
-    return {"height": block, "hex": index.header(block).hex()}
+    return _header_at(session, block)
+
+
+def _header_at(session: Session, height: int) -> dict[str, Any]:
+    return {"height": height, "hex": session.view.index.header(height).hex()}
+
+
+async def _header_of(session: Session, block: str) -> dict[str, Any]:
+    """The node knows a block's height; whether it is in the chain that we tell of, we know."""
+    index = session.view.index
+    try:
+        height = int((await session.daemon.call("getblockheader", block))["height"])
+    except DaemonError:
+        height = -1
+    if not 0 <= height <= index.height or index.block_hash(height)[::-1].hex() != block:
+        raise bad_request(f"no block {block}")
+    return _header_at(session, height)
 
 
 def headers_unsubscribe(session: Session) -> bool:
@@ -98,17 +120,14 @@ def confirmed_blockhash(session: Session, tx_hash: str, include_header: bool) ->
 
 
 async def test_accept(session: Session, raw_txs: list[str]) -> list[dict[str, Any]]:
-    try:
-        rows = await session.daemon.call("testmempoolaccept", raw_txs)
-    except DaemonError as error:
-        raise RpcError(DAEMON_ERROR, f"daemon error: {error}") from error
+    rows = await session.daemon.call("testmempoolaccept", raw_txs)
     wanted = {"txid": "txid", "wtxid": "wtxid", "allowed": "allowed", "reject-reason": "reason"}
     return [{ours: row[theirs] for theirs, ours in wanted.items() if theirs in row} for row in rows]
 
 
 def recent(session: Session) -> list[dict[str, Any]]:
-    newest = list(session.view.mempool.txs.values())[-_RECENT:]
-    return [{"txid": tx.hash[::-1].hex(), "fee": tx.fee, "vsize": tx.vsize} for tx in reversed(newest)]
+    newest = session.view.mempool.newest(_RECENT)
+    return [{"txid": tx.hash[::-1].hex(), "fee": tx.fee, "vsize": tx.vsize} for tx in newest]
 
 
 # -- outpoints
@@ -204,7 +223,9 @@ async def _find_spender(session: Session, key: bytes, vout: int, script: bytes, 
     rows = [row for row in session.view.index.history(script) if row[1] >= since]
     if len(rows) > _SEARCHED:
         raise RpcError(HISTORY_TOO_LARGE, "history too large")
-    for tx_hash, height in rows:
+    for number, (tx_hash, height) in enumerate(rows):
+        if number % _AT_ONCE == 0:
+            await asyncio.sleep(0)  # others have their turn
         place = session.view.index.find(tx_hash)
         if place and (key, vout) in (await _transaction(session, tx_hash, place)).inputs:
             return tx_hash, height

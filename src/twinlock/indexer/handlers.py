@@ -6,6 +6,8 @@ Plain functions answer from the view without a pause; coroutines ask the node.
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -113,6 +115,18 @@ def ping(_: Session) -> None:
 # -- headers
 
 
+def _proven(session: Session, answer: dict[str, Any], height: int, cp_height: int) -> Any:
+    """The answer with a header's proof under a checkpoint; later, where many headers are to be hashed first."""
+    if session.view.headers_ready(cp_height):
+        return answer | _checkpoint(session, height, cp_height)
+    return _proven_later(session, answer, height, cp_height)
+
+
+async def _proven_later(session: Session, answer: dict[str, Any], height: int, cp_height: int) -> dict[str, Any]:
+    await session.view.prepare_headers(min(cp_height, session.view.index.height))
+    return answer | _checkpoint(session, height, cp_height)
+
+
 def _checkpoint(session: Session, height: int, cp_height: int) -> dict[str, Any]:
     tip = session.view.index.height
     if not height <= cp_height <= tip:
@@ -127,7 +141,8 @@ def block_header(session: Session, height: int, cp_height: int) -> Any:
     header = session.view.index.header(height)
     if not cp_height:
         return header.hex()
-    return {"header": header[: _length(session, cp_height)].hex(), **_checkpoint(session, height, cp_height)}
+    shown = header[: _length(session, cp_height)].hex()
+    return _proven(session, {"header": shown}, height, cp_height)
 
 
 def _length(session: Session, cp_height: int) -> int | None:
@@ -135,7 +150,7 @@ def _length(session: Session, cp_height: int) -> int | None:
     return _HEADER if cp_height and session.version >= _CUT_SINCE else None
 
 
-def block_headers(session: Session, start_height: int, count: int, cp_height: int) -> dict[str, Any]:
+def block_headers(session: Session, start_height: int, count: int, cp_height: int) -> Any:
     index = session.view.index
     end = min(start_height + min(count, MAX_HEADERS), index.height + 1)
     count = max(0, end - start_height)
@@ -150,9 +165,7 @@ def block_headers(session: Session, start_height: int, count: int, cp_height: in
         answer["headers"] = [header.hex() for header in headers]
     else:
         answer["hex"] = joined.hex()
-    if count and cp_height:
-        answer |= _checkpoint(session, end - 1, cp_height)
-    return answer
+    return _proven(session, answer, end - 1, cp_height) if count and cp_height else answer
 
 
 def tip(view: View) -> dict[str, Any]:
@@ -207,21 +220,37 @@ def status_of(session: Session, script: bytes) -> str | None:
     return session.view.status(script)
 
 
+def status_soon(session: Session, script: bytes) -> Any:
+    """The status; later, where it takes so long that others would notice."""
+    if not session.view.status_known(script) and session.view.large(script):
+        return _status_later(session, script)
+    return status_of(session, script)
+
+
+async def _status_later(session: Session, script: bytes) -> str | None:
+    await session.view.prepare_status(script)
+    return status_of(session, script)
+
+
 def subscribe(session: Session, script: tuple[str, bytes]) -> Any:
-    if not session.view.status_known(script[1]) and session.view.large(script[1]):
-        return _subscribe_large(session, script)
-    return _subscribe(session, script)
+    return subscribe_as(SCRIPTHASH, session, script)
 
 
-def _subscribe(session: Session, script: tuple[str, bytes]) -> str | None:
-    status = status_of(session, script[1])
-    session.subscriptions.watch(SCRIPTHASH, script[0], script[1], status)
+def subscribe_as(method: str, session: Session, script: tuple[str, bytes]) -> Any:
+    """Subscribe, with notifications of that name. Gives the status, or what will give it."""
+    status = status_soon(session, script[1])
+    if isawaitable(status):
+        return _subscribe_later(method, session, script, status)
+    session.subscriptions.watch(method, *script, status)
     return status
 
 
-async def _subscribe_large(session: Session, script: tuple[str, bytes]) -> str | None:
-    await session.view.prepare_status(script[1])
-    return _subscribe(session, script)
+async def _subscribe_later(
+    method: str, session: Session, script: tuple[str, bytes], status: Awaitable[str | None]
+) -> str | None:
+    known = await status
+    session.subscriptions.watch(method, *script, known)
+    return known
 
 
 def unsubscribe(session: Session, script: tuple[str, bytes]) -> bool:
@@ -245,15 +274,16 @@ async def broadcast(session: Session, raw_tx: str) -> str:
 
 async def broadcast_package(session: Session, raw_txs: list[str], verbose: bool) -> Any:
     try:
-        reply = await session.daemon.call("submitpackage", raw_txs)
+        raw = await session.daemon.raw("submitpackage", raw_txs)
     except DaemonError as error:
         raise bad_request(f"the tx package was rejected by network rules.\n\n{error}") from error
+    reply = msgspec.json.decode(raw)
     results = reply.get("tx-results", {}).values()
     for result in results:
         if "error" not in result:
             await session.manager.follower.take_in(result["txid"])
     if verbose:
-        return reply
+        return msgspec.Raw(raw)
     errors = [{"txid": result["txid"], "error": result["error"]} for result in results if "error" in result]
     success = reply.get("package_msg") == "success"
     return {"success": True} if success else {"success": False, "errors": errors}
@@ -292,10 +322,10 @@ async def _transaction_from_node(session: Session, tx_hash: str, verbose: bool, 
         if not verbose and not _may_be(unhex(msgspec.json.decode(answer)), bytes.fromhex(tx_hash)[::-1]):
             raise RpcError(DAEMON_ERROR, "daemon error: the node sent another transaction than the one asked for")
         return msgspec.Raw(answer)
-    except DaemonError as error:
+    except DaemonError:
         if not where and (block := await _block_just_found(session, tx_hash)):
             return await _transaction_from_node(session, tx_hash, verbose, [block])
-        raise RpcError(DAEMON_ERROR, f"daemon error: {{'code': {error.number}, 'message': '{error}'}}") from error
+        raise
 
 
 async def _block_just_found(session: Session, tx_hash: str) -> str | None:
@@ -316,10 +346,11 @@ def transaction_height(session: Session, tx_hash: str) -> int | None:
     return 0 if key in session.view.mempool.txs else None
 
 
-def transaction_merkle(session: Session, tx_hash: str, height: int) -> dict[str, Any]:
+def transaction_merkle(session: Session, tx_hash: str, height: int | None) -> dict[str, Any]:
     place = session.view.index.find(bytes.fromhex(tx_hash)[::-1])
-    if place is None or place.height != height:
-        raise bad_request(f"tx {tx_hash} not in block at height {height:,d}")
+    if place is None or place.height != (place.height if height is None else height):
+        raise bad_request(f"tx {tx_hash} not in {'a block' if height is None else f'block at height {height:,d}'}")
+    height = place.height
     if session.env.limits_cost:
         session.charge(_PER_HASH * len(session.view.index.tx_hashes(height)) / 32)
     branch = session.view.merkle_branch(height, place.position)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, NamedTuple
 
 from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError, hash_of, unhex
@@ -54,6 +55,7 @@ class Mempool:
         self.txs: dict[bytes, MemTx] = {}
         self._spent: dict[Outpoint, bytes] = {}
         self._by_script: dict[bytes, set[bytes]] = {}
+        self._sizes: dict[int, int] = {}  # virtual bytes by rate, tenths of an atom per virtual byte
         self._histogram: list[tuple[float, int]] | None = None
 
     async def refresh(self, daemon: Daemon, listed: Iterable[str]) -> set[bytes]:
@@ -119,17 +121,26 @@ class Mempool:
 
     def _insert(self, tx: MemTx) -> set[bytes]:
         self.txs[tx.hash] = tx
-        self._histogram = None
+        self._weigh(tx, tx.vsize)
         for point, _ in tx.inputs:
             self._spent[point] = tx.hash
         for script in tx.scripts:
             self._by_script.setdefault(script, set()).add(tx.hash)
         return tx.scripts
 
+    def _weigh(self, tx: MemTx, size: int) -> None:
+        if not size:  # it takes no room in a block
+            return
+        rate = 10 * tx.fee // tx.vsize
+        self._sizes[rate] = self._sizes.get(rate, 0) + size
+        if not self._sizes[rate]:
+            del self._sizes[rate]
+        self._histogram = None
+
     def remove(self, tx_hash: bytes) -> set[bytes]:
         """Drop one. Its children's scripts count as touched: their heights may change from -1 to 0."""
         tx = self.txs.pop(tx_hash)
-        self._histogram = None
+        self._weigh(tx, -tx.vsize)
         touched = tx.scripts
         for point, _ in tx.inputs:
             self._spent.pop(point, None)
@@ -173,6 +184,7 @@ class Mempool:
         self.txs.clear()
         self._spent.clear()
         self._by_script.clear()
+        self._sizes.clear()
         self._histogram = None
         return touched
 
@@ -218,26 +230,22 @@ class Mempool:
         ]
 
     def unspent(self, script: bytes) -> list[tuple[bytes, int, int]]:
-        """(transaction hash, output number, value) of unconfirmed outputs that pay the script and are not spent."""
+        """(transaction hash, output number, value) of unconfirmed coins of the script, in the order of `history`."""
         return [
             (tx_hash, vout, output.value)
-            for _, _, tx_hash in sorted(
-                (tx_hash[::-1].hex(), 0, tx_hash) for tx_hash in self._by_script.get(script, ())
-            )
+            for tx_hash in (bytes.fromhex(txid)[::-1] for txid, _, _ in self.history(script))
             for vout, output in self.txs[tx_hash].outputs.items()
             if output.hashx == script and (tx_hash, vout) not in self._spent
         ]
 
+    def newest(self, count: int) -> list[MemTx]:
+        """The transactions that came last, the last one first."""
+        return list(islice(reversed(self.txs.values()), count))
+
     def histogram(self) -> list[tuple[float, int]]:
         """The fee histogram: (sat/vB, virtual bytes), rates falling."""
         if self._histogram is None:
-            sizes: dict[int, int] = {}
-            for tx in self.txs.values():
-                if not tx.vsize:  # it takes no room in a block
-                    continue
-                rate = 10 * tx.fee // tx.vsize
-                sizes[rate] = sizes.get(rate, 0) + tx.vsize
-            self._histogram = [(rate / 10, size) for rate, size in compact_histogram(sizes)]
+            self._histogram = [(rate / 10, size) for rate, size in compact_histogram(self._sizes)]
         return self._histogram
 
 

@@ -28,50 +28,53 @@ def branch_and_root(leaves: Sequence[bytes], position: int) -> tuple[list[bytes]
 
 
 class HeaderTree:
-    """The Merkle tree over the block hashes of a growing chain, every full level kept.
+    """The Merkle tree over the block hashes of a growing chain, every full level kept: 64 bytes a block.
 
     A proof then costs one pass over the right edge, as only the last node of a level depends on where the
     tree is cut.
     """
 
     def __init__(self) -> None:
-        self._levels: list[list[bytes]] = [[]]
+        self._levels = [bytearray()]
 
     def __len__(self) -> int:
-        return len(self._levels[0])
+        return len(self._levels[0]) // 32
 
     def append(self, block_hash: bytes) -> None:
         """Add the next block's hash."""
         node, level = block_hash, 0
         while True:
             if level == len(self._levels):
-                self._levels.append([])
+                self._levels.append(bytearray())
             row = self._levels[level]
-            row.append(node)
-            if len(row) & 1:
+            row += node
+            if len(row) & 32:
                 return
-            node = sha256d(row[-2] + row[-1])
+            node = sha256d(bytes(row[-64:]))
             level += 1
 
     def cut(self, length: int) -> None:
         """Forget all hashes from index `length` on."""
         for level, row in enumerate(self._levels):
-            del row[length >> level :]
+            del row[32 * (length >> level) :]
+
+    def _node(self, level: int, index: int) -> bytes:
+        return bytes(self._levels[level][32 * index : 32 * index + 32])
 
     def branch_and_root(self, position: int, length: int) -> tuple[list[bytes], bytes]:
         """The proof of the hash at `position` in the tree over the first `length` hashes."""
         branch: list[bytes] = []
         edge: bytes | None = None  # the level's last node where it is not a full one
-        for level, row in enumerate(self._levels):
+        for level in range(len(self._levels)):
             full = length >> level
             last = full if edge is not None else full - 1
             if last == 0:
                 break
-            nodes = (row[full - 1] if full else b"", edge or b"")
+            left = self._node(level, full - 1) if full else b""
             sibling = min((position >> level) ^ 1, last)
-            branch.append(row[sibling] if sibling < full else nodes[1])
+            branch.append(self._node(level, sibling) if sibling < full else edge or b"")
             if edge is not None:
-                edge = sha256d(nodes[0] + edge if last & 1 else edge + edge)
+                edge = sha256d(left + edge if last & 1 else edge + edge)
             elif not last & 1:
-                edge = sha256d(nodes[0] + nodes[0])
-        return branch, edge if edge is not None else self._levels[length.bit_length() - 1][0]
+                edge = sha256d(left + left)
+        return branch, edge if edge is not None else self._node(length.bit_length() - 1, 0)

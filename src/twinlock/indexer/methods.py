@@ -59,6 +59,11 @@ def script_bytes(value: Any) -> tuple[str, bytes]:
     raise bad_request("a script should be hex text")
 
 
+def script_or_none(value: Any) -> tuple[str, bytes] | None:
+    """A script that may be left out."""
+    return None if value is None else script_bytes(value)
+
+
 def block_id(value: Any) -> int | str:
     """A height, or a block's hash."""
     return tx_hash(value) if isinstance(value, str) else natural(value)
@@ -78,6 +83,11 @@ def natural(value: Any) -> int:
     if type(value) is int and 0 <= value < 1 << 63:
         return value
     raise bad_request(f"{value} should be a non-negative integer")
+
+
+def natural_or_none(value: Any) -> int | None:
+    """A non-negative integer that may be left out."""
+    return None if value is None else natural(value)
 
 
 def integer(value: Any) -> int:
@@ -166,7 +176,7 @@ _SCRIPT = (Param("scripthash", script_hash),)
 _SPK = (Param("scriptpubkey", script_bytes),)
 _RANGE = (Param("from_height", natural, 0), Param("to_height", integer, -1))
 _POINT = (Param("tx_hash", tx_hash), Param("txout_idx", natural))
-_HINT = Param("spk_hint", script_bytes, None)
+_HINT = Param("spk_hint", script_or_none, None)
 _CP = Param("cp_height", natural, 0)
 _S, _T, _B = "blockchain.scripthash.", "blockchain.transaction.", "blockchain.block."
 _K, _O = "blockchain.scriptpubkey.", "blockchain.outpoint."
@@ -237,7 +247,12 @@ METHODS: dict[str, Method] = {
         ),
         Method(_T + "get", "transaction_get", (Param("tx_hash", tx_hash), Param("verbose", boolean, False)), cost=1),
         Method(_T + "get_height", "transaction_height", (Param("tx_hash", tx_hash),), cost=0.2),
-        Method(_T + "get_merkle", "transaction_merkle", (Param("tx_hash", tx_hash), Param("height", natural)), cost=1),
+        Method(
+            _T + "get_merkle",
+            "transaction_merkle",
+            (Param("tx_hash", tx_hash), Param("height", natural_or_none, None)),
+            cost=1,
+        ),
         Method(
             _T + "id_from_pos",
             "id_from_pos",

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from twinlock.electrum.errors import FrameError
-from twinlock.electrum.framing import LineDecoder, Request, decode_requests
+from twinlock.electrum.framing import NO_REQUEST, LineDecoder, Request, decode_requests
 from twinlock.errors import TwinlockError
 from twinlock.indexer import extras, handlers
 from twinlock.indexer.costs import Account, Address, address_of, group_of
@@ -56,11 +56,28 @@ _ERROR_COST, _MOST_OWED = 0.5, 5.0
 _LATE = "too late"
 _RESULT, _ERROR = b'{"jsonrpc":"2.0","result":%b,"id":%b}\n', b'{"jsonrpc":"2.0","error":%b,"id":%b}\n'
 _RESULT_1, _ERROR_1 = b'{"result":%b,"error":null,"id":%b}\n', b'{"result":null,"error":%b,"id":%b}\n'
+_UNPADDED, _LEAST_PADDED = 1024, 1024
+"""Bytes of a session that are not padded, and the smallest size of a packet after them."""
+
 Handler = Callable[..., Any]
 _HANDLERS: dict[str, Handler] = {
     method.name: getattr(handlers, method.handler, None) or getattr(extras, method.handler)
     for method in METHODS.values()
 }
+
+
+def padded(packet: bytes, before: int, most: int) -> bytes:
+    """A packet of whole lines with spaces in its last one, so that its size is a power of two: whoever looks at an
+    encrypted connection could tell answers by their sizes. before: bytes sent earlier. most: bytes of a packet.
+
+    >>> packet = b'{"id":1,"result":null}\\n'
+    >>> len(padded(packet, 2000, 9000)), padded(packet, 2000, 9000)[-3:], padded(packet, 0, 9000) == packet
+    (1024, b' }\\n', True)
+    """
+    size = min(most, max(_LEAST_PADDED, 1 << (len(packet) - 1).bit_length()))
+    if before < _UNPADDED or size <= len(packet):
+        return packet
+    return b"%b%b%b" % (packet[:-2], b" " * (size - len(packet)), packet[-2:])
 
 
 class Session(asyncio.Protocol):
@@ -86,6 +103,7 @@ class Session(asyncio.Protocol):
         self._out: list[bytes] = []
         self._modern: bool | None = None  # whether it speaks JSON-RPC 2.0; told by its first message
         self._closing = False
+        self._padding = False
         self._slowed = False
         self._reading = True
         self._free = asyncio.Event()
@@ -101,6 +119,7 @@ class Session(asyncio.Protocol):
         # uvloop's transports are not of asyncio's class
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
+        self._padding = transport.get_extra_info("sslcontext") is not None
         env = self.env
         group = group_of(peer, tor=env.onion, ipv4=env.subnet_ipv4, ipv6=env.subnet_ipv6)
         self.group = group.name
@@ -243,6 +262,8 @@ class Session(asyncio.Protocol):
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
+            if self._padding:
+                data = padded(data, self.sent, self.env.max_send)
             self.sent += len(data)
             self._transport.write(data)
             if self._transport.get_write_buffer_size() > _UNREAD * self.env.max_send:
@@ -277,6 +298,8 @@ class Session(asyncio.Protocol):
         """The reply line, or what will give it; None for a notification."""
         silent = request.id is msgspec.UNSET
         try:
+            if request is NO_REQUEST:
+                raise RpcError(INVALID_REQUEST, "a member of the batch is not a JSON-RPC request")
             method = METHODS.get(request.method)
             if not self.version and request.method != "server.version":
                 self._closing = True
@@ -331,7 +354,10 @@ class Session(asyncio.Protocol):
     def _refusal(self, request_id: Any, error: TwinlockError) -> bytes:
         if isinstance(error, RpcError):
             return self._error(request_id, error.number, str(error))
-        if isinstance(error, DaemonError | DaemonGoneError):
+        if isinstance(error, DaemonError):
+            told = {"code": error.number, "message": str(error)}
+            return self._error(request_id, DAEMON_ERROR, f"daemon error: DaemonError({told})")
+        if isinstance(error, DaemonGoneError):
             return self._error(request_id, DAEMON_ERROR, f"daemon error: {error}")
         return self._error(request_id, INTERNAL_ERROR, str(error))
 

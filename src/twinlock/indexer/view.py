@@ -25,6 +25,9 @@ from twinlock.kernels.index import POINT, merkle_branch_json, merkle_tree
 _LARGE = 3000
 """Entries of a history from which on a thread works on it: a third of a millisecond's work."""
 
+_HASHED_AT_ONCE = 1000
+"""Headers hashed in one go, for proofs under a checkpoint: a few milliseconds' work."""
+
 _T = TypeVar("_T")
 
 
@@ -57,10 +60,23 @@ class View:
         self.chain_undone(-1, set())
         self._statuses.clear()
 
+    def headers_ready(self, cp_height: int) -> bool:
+        """Whether a proof under that height needs no more hashing than others may wait for."""
+        return min(cp_height, self.index.height) - len(self._headers) < _HASHED_AT_ONCE
+
+    async def prepare_headers(self, cp_height: int) -> None:
+        """Hash the headers up to that height, in pieces between which others have their turn."""
+        while len(self._headers) <= min(cp_height, self.index.height):
+            self._hash_headers(min(len(self._headers) + _HASHED_AT_ONCE, cp_height + 1, self.index.height + 1))
+            await asyncio.sleep(0)
+
+    def _hash_headers(self, end: int) -> None:
+        for missing in range(len(self._headers), end):
+            self._headers.append(self.index.block_hash(missing))
+
     def header_branch(self, height: int, cp_height: int) -> tuple[list[bytes], bytes]:
         """The proof of a header under the tree over heights 0 to cp_height."""
-        for missing in range(len(self._headers), cp_height + 1):
-            self._headers.append(self.index.block_hash(missing))
+        self._hash_headers(cp_height + 1)
         return self._headers.branch_and_root(height, cp_height + 1)
 
     def merkle_branch(self, height: int, position: int) -> msgspec.Raw:
