@@ -15,7 +15,7 @@ from tests.server.memory_chain import MemoryChain
 from tests.server.trader import PATIENCE_S, Trader
 
 from twinlock.chain.coins import Coin, Network, coin
-from twinlock.seams import SystemClock
+from twinlock.seams import Clock, SystemClock
 from twinlock.server.app import Server
 from twinlock.server.config import AssetSection, Config, MarketSection, ServerSection
 from twinlock.simnet.postgres import Postgres
@@ -49,6 +49,8 @@ class Exchange:
         self._stack = AsyncExitStack()
         self._seeds = 0
         self.settings: dict[str, Any] = {}
+        self.clock: Clock = SystemClock()
+        """The server's and the traders'."""
 
     def config(self) -> Config:
         asset: dict[str, Any] = {"max_fee_rate": 10, "swap_conf": 1, "electrum": ("tcp://unused:1",)}
@@ -72,13 +74,13 @@ class Exchange:
 
     def build(self) -> Server:
         """The server, before it starts."""
-        return Server(self.config(), open_chain=self._open)
+        return Server(self.config(), self.clock, open_chain=self._open)
 
     async def start(self) -> None:
         self.server = self.build()
         await self.server.__aenter__()
         market = self.server.manager.markets[self.market_name]
-        await until(lambda: market.running(SystemClock().now_ms()))
+        await until(lambda: market.running(self.clock.now_ms()))
 
     async def stop(self) -> None:
         if self.server is not None:
@@ -105,11 +107,11 @@ class Exchange:
         assert self.server is not None
         return self.server
 
-    def stranger(self) -> Trader:
+    def stranger(self, kind: type[Trader] = Trader) -> Trader:
         """A trader that has not connected."""
         self._seeds += 1
         server = self.running
-        return Trader(f"wss://localhost:{server.port}/ws", server.certificate, self.chains, self._seeds)
+        return kind(f"wss://localhost:{server.port}/ws", server.certificate, self.chains, self._seeds, self.clock)
 
     async def guest(self) -> Trader:
         """A trader with an open socket and no account."""

@@ -13,7 +13,7 @@ from twinlock.chain.keys import PrivateKey
 from twinlock.chain.spend import Input, Payment, build_sweep, key_input
 from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import Tx, TxIn, TxOut
-from twinlock.electrum.errors import RejectedError, UnknownTransactionError
+from twinlock.electrum.errors import RejectedError, UnavailableError, UnknownTransactionError
 from twinlock.electrum.states import OutputStatus, Tip
 
 
@@ -25,6 +25,8 @@ class MemoryChain:
         self.rate = 5
         self.height = 100
         self.connected = True
+        self.mute = False
+        """Whether every question stays without an answer, as when no server can be reached."""
         self._transactions: dict[str, Tx] = {}
         self._heights: dict[str, int | None] = {}
         self._spenders: dict[CoinPoint, str] = {}
@@ -81,6 +83,10 @@ class MemoryChain:
         self.send(payment)
         return key_input(CoinPoint(payment.tx.hash, 0), payment.tx.outputs[0].value, script, to)
 
+    def claim(self, point: CoinPoint) -> None:
+        """Somebody else spends an output, with a transaction of no interest."""
+        self._spenders[point] = "00" * 32
+
     def mine(self, blocks: int = 1) -> None:
         """Blocks; the first takes the whole mempool."""
         for txid, height in self._heights.items():
@@ -99,12 +105,18 @@ class MemoryChain:
         while True:
             yield await queue.get()
 
+    def _listen(self) -> None:
+        if self.mute:
+            raise UnavailableError("no server answers")
+
     async def raw_transaction(self, txid: str) -> bytes:
+        self._listen()
         if txid not in self._transactions:
             raise UnknownTransactionError("transaction", 2, f"no transaction {txid}")
         return self._transactions[txid].serialize()
 
     async def output(self, point: CoinPoint) -> OutputStatus | None:
+        self._listen()
         tx = self._transactions.get(point.txid)
         if tx is None or point.index >= len(tx.outputs) or point in self.unindexed:
             return None
@@ -119,12 +131,14 @@ class MemoryChain:
         )
 
     async def confirmations(self, txid: str, script: bytes) -> int | None:
+        self._listen()
         tx = self._transactions.get(txid)
         if tx is None or all(out.script != script for out in tx.outputs):
             return None
         return self._depth(txid)
 
     async def fee_rate(self, target: int = 2) -> int:
+        self._listen()
         return self.rate
 
     def _depth(self, txid: str) -> int:

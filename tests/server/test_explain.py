@@ -6,7 +6,7 @@ from itertools import count
 
 import pytest
 from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
-from tests.server.test_swaps import matched
+from tests.server.settlement import matched
 
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError

@@ -11,6 +11,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from msgspec import Raw
 from msgspec.structs import replace
 from tests.server.memory_chain import MemoryChain
 from websockets.asyncio.client import ClientConnection, connect
@@ -48,7 +49,7 @@ from twinlock.protocol.orders import OrderType, Side, TimeInForce, commit
 from twinlock.protocol.routes import Route
 from twinlock.protocol.signing import sign, signed
 from twinlock.protocol.wire import Hex
-from twinlock.seams import SeededEntropy, SystemClock
+from twinlock.seams import Clock, SeededEntropy, SystemClock
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -63,11 +64,13 @@ class Trader:
     `reveals` False withholds preimages; `lies` invents them.
     """
 
-    def __init__(self, url: str, certificate: Path, chains: dict[int, MemoryChain], seed: int) -> None:
+    def __init__(
+        self, url: str, certificate: Path, chains: dict[int, MemoryChain], seed: int, clock: Clock | None = None
+    ) -> None:
         self._url = url
         self._context = ssl.create_default_context(cafile=str(certificate))
         self._entropy = SeededEntropy(seed)
-        self._clock = SystemClock()
+        self._clock = clock or SystemClock()
         self._ids = count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._preimages: dict[bytes, bytes] = {}
@@ -162,7 +165,7 @@ class Trader:
                 waiting.set_result(payload)
             return
         try:
-            envelope.decode_result(payload, object)
+            envelope.decode_result(payload, Raw)
         except RpcError as error:
             async with self.arrived:
                 self.stray.append(error)
