@@ -52,8 +52,8 @@ def page(result: Row) -> str:
     head = [
         "# The indexer, measured\n",
         f"{result['machine']}. {', '.join(f'{name} {version}' for name, version in result['versions'].items())}.",
-        "`make bench-indexer` runs all parts, `python -m benchmarks.indexer --part NAME --folder KEPT` one. CPU is the server's,",
-        "user and system. Each part says when it ran and the load averages before and after it.\n",
+        "`make bench-indexer` runs all parts, `python -m benchmarks.indexer --part NAME --folder KEPT` one of them.",
+        "CPU is the server's, user and system. Each part says when it ran, and the load before and after it.\n",
     ]
     writers = {
         "sync": _sync,

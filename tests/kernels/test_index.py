@@ -14,7 +14,7 @@ from tests.indexer.chains import Block, random_chain
 
 from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.kernels import index, index_plain
-from twinlock.kernels.scan import scan_block
+from twinlock.kernels.scan import INPUT, scan_block
 
 SEED = bytes(range(64))
 KERNELS = [index_plain] + ([index.kernel] if index.kernel is not index_plain else [])
@@ -99,6 +99,9 @@ def same_as_oracle(kernel: ModuleType, segments: tuple[Any, ...], blocks: list[B
         assert kernel.balance(segments, script) == truth.balance(script)
         for coin in truth.unspent(script):
             assert kernel.output(segments, coin.tx_hash, coin.vout) == (script, coin.value)
+    for block in blocks:
+        for prev, vout, _ in INPUT.iter_unpack(scan_block(block.raw).inputs):
+            assert kernel.output(segments, prev, vout) is None
     for height, block in enumerate(blocks):
         hashes = scan_block(block.raw).txids
         for position in range(len(hashes) // 32):
@@ -136,6 +139,10 @@ def test_the_twins_agree_byte_for_byte(shape: tuple[int, int, int]) -> None:
         assert in_parts(fast, ours[cut:], bits) == in_parts(slow, theirs[cut:], bits) == fast.merge(ours[cut:], txids)
     for script in scripts:
         assert fast.history_json(ours, script) == slow.history_json(theirs, script)
+        for start, end in ((0, 0), (0, 1), (1, -1), (cut, -1), (1, cut), (cut, size), (size, -1), (size + 5, size + 9)):
+            assert fast.history_json(ours, script, start, end) == slow.history_json(theirs, script, start, end)
+            assert fast.history_size(ours, script, start, end) == slow.history_size(theirs, script, start, end)
+            assert fast.history(ours, script, start, end, 2) == slow.history(theirs, script, start, end, 2)
         excluded = slow.unspent(theirs, script, b"")[:36]
         assert fast.unspent_json(ours, script, excluded) == slow.unspent_json(theirs, script, excluded)
         assert fast.status(ours, script, b"tail")[0] == slow.status(theirs, script, b"tail")[0]

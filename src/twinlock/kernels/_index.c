@@ -50,6 +50,7 @@ struct sink {
     char text[4096];
     size_t held, entries;
     uint64_t next; /* transactions below this number are passed over; afterwards, the one after the last entry's */
+    uint64_t end, most; /* where to stop: before this transaction, or with so many entries; 0 where there is no end */
 };
 
 /* What is large is walked without Python's lock: segments do not change, and the caller holds them. */
@@ -67,6 +68,7 @@ static int walk_piece(segment *s, uint64_t i, uint64_t end, sink *to) {
     }
     for (i = low; i < end; i++) {
         uint32_t tx = get32(s->at[HISTORY] + 4 * i);
+        if ((to->end && s->first_tx + tx >= to->end) || (to->most && to->entries == to->most)) break;
         if (i + AHEAD < end) __builtin_prefetch(s->at[TXIDS] + 32 * (size_t)get32(s->at[HISTORY] + 4 * (i + AHEAD)));
         if (tx >= s->count[TXIDS]) continue;
         block = block_of(s, tx, block);
@@ -93,14 +95,42 @@ static int walk_history(PyObject *segments, const uint8_t *hashx, sink *to) {
     return 0;
 }
 
-static uint64_t count_history(PyObject *segments, const uint8_t *hashx) {
+/* How many of a script's entries in a segment are of transactions below a number. */
+static uint64_t entries_below(const segment *s, size_t row, uint64_t tx) {
+    uint64_t start = script_entries(s, row), low = start, high = script_entries(s, row + 1);
+    if (high > s->count[HISTORY]) high = s->count[HISTORY];
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (s->first_tx + get32(s->at[HISTORY] + 4 * middle) < tx) low = middle + 1;
+        else high = middle;
+    }
+    return low - start;
+}
+
+static uint64_t count_history(PyObject *segments, const uint8_t *hashx, uint64_t from, uint64_t to) {
     uint64_t count = 0;
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments); k++) {
         segment *s = SEGMENT(segments, k);
         Py_ssize_t row = find_script(s, hashx);
-        if (row >= 0) count += script_entries(s, (size_t)row + 1) - script_entries(s, (size_t)row);
+        if (row < 0) continue;
+        if (from || to) count += entries_below(s, (size_t)row, to ? to : UINT64_MAX) - entries_below(s, (size_t)row, from);
+        else count += script_entries(s, (size_t)row + 1) - script_entries(s, (size_t)row);
     }
     return count;
+}
+
+/* The first transaction of a height, or what follows the last transaction; of no height (negative), 0. */
+static uint64_t tx_at(PyObject *segments, long long height) {
+    uint64_t tx = 0;
+    if (height < 0) return 0;
+    for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments); k++) {
+        segment *s = SEGMENT(segments, k);
+        if ((uint64_t)height < s->first_height) break;
+        uint64_t row = (uint64_t)height - s->first_height;
+        if (row < s->count[BLOCKS]) return get64(s->at[BLOCKS] + BLOCK_ROW * row);
+        tx = s->first_tx + s->count[TXIDS];
+    }
+    return tx;
 }
 
 static int entry_row(sink *to, const uint8_t *txid, uint64_t height) {
@@ -149,14 +179,38 @@ static int script_args(PyObject *args, PyObject **segments, Py_buffer *hashx, Py
     return -1;
 }
 
-static PyObject *history_with(PyObject *args, int (*entry)(sink *, const uint8_t *, uint64_t)) {
+/* What a script's history is asked for with: heights from one (included) to another (excluded; -1: to the end), and
+   at most so many entries (0: all). */
+typedef struct {
     PyObject *segments;
     Py_buffer hashx;
-    if (script_args(args, &segments, &hashx, NULL) < 0) return NULL;
-    sink to = {.entry = entry};
-    PyObject *result = walk_history(segments, hashx.buf, &to) < 0 ? PyErr_NoMemory() : Py_BuildValue("y#", BYTES_OF(to.out));
+    uint64_t from, to;
+    unsigned long long most;
+} asked;
+
+static int history_args(PyObject *args, asked *a) {
+    long long start = 0, end = -1;
+    a->most = 0;
+    if (!PyArg_ParseTuple(args, "Oy*|LLK", &a->segments, &a->hashx, &start, &end, &a->most)) return -1;
+    if (check_segments(a->segments) == 0 && a->hashx.len == HASHX) {
+        a->from = start > 0 ? tx_at(a->segments, start) : 0;
+        a->to = end < 0 ? 0 : tx_at(a->segments, end);
+        if (!end || (end > 0 && end <= start)) a->from = a->to = UINT64_MAX; /* nothing lies between */
+        return 0;
+    }
+    if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "a script's name has %d bytes", HASHX);
+    PyBuffer_Release(&a->hashx);
+    return -1;
+}
+
+static PyObject *history_with(PyObject *args, int (*entry)(sink *, const uint8_t *, uint64_t)) {
+    asked a;
+    if (history_args(args, &a) < 0) return NULL;
+    sink to = {.entry = entry, .next = a.from, .end = a.to, .most = a.most};
+    int failed = walk_history(a.segments, a.hashx.buf, &to);
+    PyObject *result = failed < 0 ? PyErr_NoMemory() : Py_BuildValue("y#", BYTES_OF(to.out));
     vec_free(&to.out);
-    PyBuffer_Release(&hashx);
+    PyBuffer_Release(&a.hashx);
     return result;
 }
 
@@ -171,12 +225,11 @@ static PyObject *history_json(PyObject *self, PyObject *args) {
 }
 
 static PyObject *history_size(PyObject *self, PyObject *args) {
-    PyObject *segments;
-    Py_buffer hashx;
+    asked a;
     (void)self;
-    if (script_args(args, &segments, &hashx, NULL) < 0) return NULL;
-    uint64_t count = count_history(segments, hashx.buf);
-    PyBuffer_Release(&hashx);
+    if (history_args(args, &a) < 0) return NULL;
+    uint64_t count = count_history(a.segments, a.hashx.buf, a.from, a.to);
+    PyBuffer_Release(&a.hashx);
     return PyLong_FromUnsignedLongLong(count);
 }
 
@@ -396,6 +449,19 @@ static PyObject *find(PyObject *self, PyObject *args) {
     return result;
 }
 
+/* Whether a segment from number k on spends a script's output of an older one. */
+static int spent_later(PyObject *segments, Py_ssize_t k, const uint8_t *name, uint64_t tx, uint32_t vout) {
+    for (; k < PyTuple_GET_SIZE(segments); k++) {
+        segment *s = SEGMENT(segments, k);
+        size_t end, i = find_spends(s, name, &end);
+        for (; i < end; i++) {
+            const uint8_t *row = s->at[SPENDS] + SPEND_ROW * i;
+            if (get64(row + 16) == tx && get32(row + 12) == vout) return 1;
+        }
+    }
+    return 0;
+}
+
 static PyObject *output(PyObject *self, PyObject *args) {
     PyObject *segments;
     Py_buffer txid;
@@ -409,9 +475,10 @@ static PyObject *output(PyObject *self, PyObject *args) {
             const uint8_t *row;
             int64_t tx = find_tx(s, txid.buf);
             Py_ssize_t script = tx < 0 ? -1 : find_coin(s, (uint32_t)tx, vout, &row);
-            if (script >= 0)
-                result = Py_BuildValue("y#K", (const char *)s->at[SCRIPTS] + SCRIPT_ROW * script, (Py_ssize_t)HASHX,
-                                       (unsigned long long)get64(row + 8));
+            if (script < 0) continue;
+            const uint8_t *name = s->at[SCRIPTS] + SCRIPT_ROW * script;
+            if (spent_later(segments, k + 1, name, s->first_tx + (uint64_t)tx, vout)) break;
+            result = Py_BuildValue("y#K", (const char *)name, (Py_ssize_t)HASHX, (unsigned long long)get64(row + 8));
         }
         if (!result && !PyErr_Occurred()) result = Py_NewRef(Py_None);
     } else if (!PyErr_Occurred())
@@ -547,9 +614,9 @@ static PyMethodDef methods[] = {
     {"lookup", lookup, METH_VARARGS, "lookup(txids, first=0) -> section"},
     {"sort_lookup", sort_lookup, METH_VARARGS, "sort_lookup(rows) -> rows, sorted"},
     {"sort_outpoints", sort_outpoints_of, METH_VARARGS, "sort_outpoints(rows) -> rows, sorted"},
-    {"history", history, METH_VARARGS, "history(segments, hashx) -> rows of hash (32 bytes) and height (4 bytes)"},
-    {"history_json", history_json, METH_VARARGS, "history_json(segments, hashx) -> JSON objects, comma-separated"},
-    {"history_size", history_size, METH_VARARGS, "history_size(segments, hashx) -> entries"},
+    {"history", history, METH_VARARGS, "history(segments, hashx, start=0, end=-1, most=0) -> rows"},
+    {"history_json", history_json, METH_VARARGS, "history_json(segments, hashx, start=0, end=-1, most=0) -> JSON objects"},
+    {"history_size", history_size, METH_VARARGS, "history_size(segments, hashx, start=0, end=-1) -> entries"},
     {"status", status, METH_VARARGS, "status(segments, hashx, tail, progress=b\"\") -> (hex digest or None, progress)"},
     {"unspent", unspent, METH_VARARGS, "unspent(segments, hashx, excluded) -> rows"},
     {"unspent_json", unspent_json, METH_VARARGS, "unspent_json(segments, hashx, excluded) -> JSON objects"},

@@ -21,7 +21,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from itertools import groupby, pairwise
+from itertools import groupby, islice, pairwise
 from typing import NamedTuple
 
 from twinlock.kernels.scan_plain import HASHX, INPUT, OUTPUT, scan_block, sha256d
@@ -316,25 +316,31 @@ class Builder:
 # -- what wallets ask
 
 
-def _entries(segments: Segments, hashx: bytes) -> Iterator[tuple[bytes, int]]:
+def _entries(segments: Segments, hashx: bytes, start: int = 0, end: int = -1) -> Iterator[tuple[bytes, int]]:
     for segment in segments:
         for tx in segment.history.get(hashx, ()):
-            yield segment.txids[tx], segment.first_height + segment.block_of(tx)
+            height = segment.first_height + segment.block_of(tx)
+            if start <= height and (end < 0 or height < end):
+                yield segment.txids[tx], height
 
 
-def history(segments: Segments, hashx: bytes, /) -> bytes:
-    """Rows of `HISTORY_ROW`: transaction hash and height, in chain order."""
-    return b"".join(HISTORY_ROW.pack(*row) for row in _entries(segments, hashx))
+def history(segments: Segments, hashx: bytes, start: int = 0, end: int = -1, most: int = 0, /) -> bytes:
+    """Rows of `HISTORY_ROW`: transaction hash and height, in chain order.
+
+    Of heights `start` to `end` (excluded; -1: all that follow) only, and the first `most` of them where that is not 0.
+    """
+    return b"".join(HISTORY_ROW.pack(*row) for row in islice(_entries(segments, hashx, start, end), most or None))
 
 
-def history_json(segments: Segments, hashx: bytes, /) -> bytes:
-    """The protocol's objects, comma-separated."""
-    return ",".join(f'{{"height":{h},"tx_hash":"{tx[::-1].hex()}"}}' for tx, h in _entries(segments, hashx)).encode()
+def history_json(segments: Segments, hashx: bytes, start: int = 0, end: int = -1, most: int = 0, /) -> bytes:
+    """The same as the protocol's objects, comma-separated."""
+    rows = islice(_entries(segments, hashx, start, end), most or None)
+    return ",".join(f'{{"height":{height},"tx_hash":"{tx[::-1].hex()}"}}' for tx, height in rows).encode()
 
 
-def history_size(segments: Segments, hashx: bytes, /) -> int:
-    """Entries of the history."""
-    return sum(len(segment.history.get(hashx, ())) for segment in segments)
+def history_size(segments: Segments, hashx: bytes, start: int = 0, end: int = -1, /) -> int:
+    """Entries of the history, of all heights or some."""
+    return sum(1 for _ in _entries(segments, hashx, start, end))
 
 
 def status(segments: Segments, hashx: bytes, tail: bytes, _progress: bytes = b"", /) -> tuple[str | None, bytes]:
@@ -386,11 +392,12 @@ def find(segments: Segments, tx_hash: bytes, /) -> tuple[int, int] | None:
 
 
 def output(segments: Segments, tx_hash: bytes, vout: int, /) -> tuple[bytes, int] | None:
-    """(hashX, value) of an output; what is long spent is forgotten."""
-    for segment in reversed(segments):
-        coin = segment.owners.get((segment.numbers.get(tx_hash, -1), vout))
-        if coin:
-            return coin.hashx, coin.value
+    """(hashX, value) of an output that is not spent."""
+    for number, segment in reversed(list(enumerate(segments))):
+        tx = segment.numbers.get(tx_hash, -1)
+        if coin := segment.owners.get((tx, vout)):
+            gone = {(s.funding, s.vout) for later in segments[number + 1 :] for s in later.spends}
+            return None if (segment.first_tx + tx, vout) in gone else (coin.hashx, coin.value)
     return None
 
 

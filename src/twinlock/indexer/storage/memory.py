@@ -50,8 +50,10 @@ class MemoryStorage:
     def spot(self, height: int) -> Spot | None:
         return self._spots[height]
 
-    def history(self, hashx: bytes) -> list[tuple[bytes, int]]:
-        return [(tx_hash, height) for height, _, tx_hash in self._history.get(hashx, ())]
+    def history(self, hashx: bytes, start: int = 0, end: int = -1, most: int = 0) -> list[tuple[bytes, int]]:
+        rows = [(tx_hash, height) for height, _, tx_hash in self._history.get(hashx, ())]
+        rows = [row for row in rows if start <= row[1] and (end < 0 or row[1] < end)]
+        return rows[: most or None]
 
     def unspent(self, hashx: bytes) -> list[Unspent]:
         return sorted(self._unspent.get(hashx, {}).values(), key=lambda u: (u.height, u.position, u.vout))
@@ -69,11 +71,11 @@ class MemoryStorage:
     def snapshot(self) -> MemoryStorage:
         return self
 
-    def history_size(self, hashx: bytes) -> int:
-        return len(self.history(hashx))
+    def history_size(self, hashx: bytes, start: int = 0, end: int = -1) -> int:
+        return len(self.history(hashx, start, end))
 
-    def history_json(self, hashx: bytes) -> bytes:
-        rows = [{"height": height, "tx_hash": tx[::-1].hex()} for tx, height in self.history(hashx)]
+    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
+        rows = [{"height": height, "tx_hash": tx[::-1].hex()} for tx, height in self.history(hashx, start, end)]
         return msgspec.json.encode(rows)[1:-1]
 
     def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:

@@ -48,7 +48,7 @@ class Answers(Protocol):
 
     def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]: ...
 
-    def history_json(self, hashx: bytes) -> bytes: ...
+    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes: ...
 
     def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes: ...
 
@@ -73,8 +73,11 @@ class Index(Protocol):
         """Where the node keeps the block; None when that is not known."""
         ...
 
-    def history(self, hashx: bytes) -> list[tuple[bytes, int]]:
-        """(transaction hash, height) of every transaction that touches the script, in chain order."""
+    def history(self, hashx: bytes, start: int = 0, end: int = -1, most: int = 0) -> list[tuple[bytes, int]]:
+        """(transaction hash, height) of every transaction that touches the script, in chain order.
+
+        Of heights `start` to `end` (excluded; -1: all that follow) only, the first `most` of them where that is not 0.
+        """
         ...
 
     def unspent(self, hashx: bytes) -> list[Unspent]:
@@ -86,7 +89,7 @@ class Index(Protocol):
         ...
 
     def output(self, tx_hash: bytes, vout: int) -> Output | None:
-        """An output that is not spent in the chain (one that is may be forgotten)."""
+        """An output that is not spent in the chain."""
         ...
 
     def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
@@ -97,15 +100,15 @@ class Index(Protocol):
         """
         ...
 
-    def history_size(self, hashx: bytes) -> int:
-        """Entries of the history."""
+    def history_size(self, hashx: bytes, start: int = 0, end: int = -1) -> int:
+        """Entries of the history, or of some heights."""
         ...
 
     def snapshot(self) -> Answers:
         """What may be asked in another thread: it stays as it is now."""
         ...
 
-    def history_json(self, hashx: bytes) -> bytes:
+    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
         """The history as the protocol's objects, comma-separated."""
         ...
 

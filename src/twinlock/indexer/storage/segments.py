@@ -37,8 +37,8 @@ from twinlock.kernels import index as kernel
 from twinlock.kernels.scan import HASHX, INPUT, Scan, sha256d
 from twinlock.seams import Entropy
 
-_OURS = ("manifest", "log-", "run-", "merged-", "bulk")
-_OURS += ("fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
+_SPILLED = ("fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
+_OURS = ("manifest", "log-", "run-", "merged-", "bulk", *_SPILLED)
 """How the names of an index's files and folders begin."""
 
 _FAN = 8
@@ -60,8 +60,8 @@ class Snapshot(NamedTuple):
     def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
         return kernel.status(self.segments, hashx, tail, progress)
 
-    def history_json(self, hashx: bytes) -> bytes:
-        return kernel.history_json(self.segments, hashx)
+    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
+        return kernel.history_json(self.segments, hashx, start, end)
 
     def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
         return kernel.unspent_json(self.segments, hashx, excluded)
@@ -186,8 +186,8 @@ class SegmentStorage:
 
     # -- scripts
 
-    def history(self, hashx: bytes) -> list[tuple[bytes, int]]:
-        return list(kernel.HISTORY_ROW.iter_unpack(kernel.history(self.segments, hashx)))
+    def history(self, hashx: bytes, start: int = 0, end: int = -1, most: int = 0) -> list[tuple[bytes, int]]:
+        return list(kernel.HISTORY_ROW.iter_unpack(kernel.history(self.segments, hashx, start, end, most)))
 
     def unspent(self, hashx: bytes) -> list[Unspent]:
         return [Unspent(*row) for row in kernel.UNSPENT_ROW.iter_unpack(kernel.unspent(self.segments, hashx, b""))]
@@ -198,14 +198,14 @@ class SegmentStorage:
     def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
         return kernel.status(self.segments, hashx, tail, progress)
 
-    def history_size(self, hashx: bytes) -> int:
-        return kernel.history_size(self.segments, hashx)
+    def history_size(self, hashx: bytes, start: int = 0, end: int = -1) -> int:
+        return kernel.history_size(self.segments, hashx, start, end)
 
     def snapshot(self) -> Snapshot:
         return Snapshot(self.segments)
 
-    def history_json(self, hashx: bytes) -> bytes:
-        return kernel.history_json(self.segments, hashx)
+    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
+        return kernel.history_json(self.segments, hashx, start, end)
 
     def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
         return kernel.unspent_json(self.segments, hashx, excluded)
