@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import ssl
 import urllib.error
@@ -18,6 +19,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from twinlock.chain.coins import coin
 from twinlock.indexer.certificate import Certificate, make_certificate
+from twinlock.indexer.daemon import DaemonGoneError
 from twinlock.indexer.env import Env, EnvError, Service
 from twinlock.indexer.listeners import _WebSocket
 from twinlock.indexer.local_rpc import LocalRPC
@@ -25,7 +27,8 @@ from twinlock.indexer.methods import RpcError
 from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.peer_network import RealNetwork
 from twinlock.indexer.peers import PeerError, PeerManager
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.indexer.trouble import DISK, UNEXPECTED, Troubles
+from twinlock.seams import SystemClock, SystemEntropy, VirtualClock
 from twinlock.simnet.ports import free_ports
 
 HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "server.version", "params": ["x", "1.4"]})
@@ -101,6 +104,7 @@ class Desk:
         )
         self.sessions, self.storage, self.view, self.mempool = w.manager, w.storage, w.view, w.mempool
         self.ready = False
+        self.troubles = Troubles(SystemClock())
         self.stop = asyncio.Event()
 
 
@@ -167,7 +171,7 @@ async def test_metrics_and_health() -> None:
                     return reply.status, reply.read().decode()
             except urllib.error.HTTPError as error:
                 with error:
-                    return error.code, ""
+                    return error.code, error.read().decode()
 
         status, text = await asyncio.to_thread(get, "/metrics")
         assert status == 200
@@ -178,8 +182,41 @@ async def test_metrics_and_health() -> None:
         desk.ready = True
         assert (await asyncio.to_thread(get, "/readyz"))[0] == 200
         assert (await asyncio.to_thread(get, "/nothing"))[0] == 404
+        desk.troubles.tell("following", DaemonGoneError("no node"))
+        desk.troubles.tell("upkeep", OSError(errno.ENOSPC, "no space left"))
+        assert await asyncio.to_thread(get, "/readyz") == (
+            503,
+            "in trouble: no node; the disk refuses: [Errno 28] no space left\n",
+        )
+        assert (await asyncio.to_thread(get, "/healthz"))[1].startswith("ok, in trouble: no node")
+        _, text = await asyncio.to_thread(get, "/metrics")
+        assert 'twinlock_indexer_trouble{code="indexer.disk"} 1.0' in text
+        assert 'twinlock_indexer_trouble{code="indexer.daemon.gone"} 1.0' in text
+        for work in ("following", "upkeep"):
+            desk.troubles.over(work)
+        assert await asyncio.to_thread(get, "/readyz") == (200, "ready\n")
         server.close()
         wallet.close()
+
+
+@pytest.mark.anyio
+async def test_a_trouble_lasts_from_its_first_moment_and_says_what_to_do() -> None:
+    clock = VirtualClock()
+    troubles = Troubles(clock)
+    for error, code, fix in (
+        (DaemonGoneError("away", fix="start the node"), "indexer.daemon.gone", "start the node"),
+        (OSError(errno.EFBIG, "too large"), DISK, "free some space"),
+        (OSError(errno.EIO, "broken"), DISK, "look at the disk"),
+        (KeyError("height"), UNEXPECTED, "report this, with the log"),
+    ):
+        troubles.tell("following", error)
+        began = clock.monotonic()
+        await clock.advance(5)
+        troubles.tell("following", error)
+        (trouble,) = troubles.now
+        assert (trouble.code, trouble.fix, trouble.since) == (code, fix, began)
+    troubles.over("following")
+    assert (troubles.now, troubles.text) == ([], "")
 
 
 @pytest.mark.anyio

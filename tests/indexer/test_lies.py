@@ -103,11 +103,13 @@ async def test_lies_are_not_believed_and_the_truth_is_taken_up_again(lie: str, t
         if not unconfirmed:
             node.blocks.append(node.maker.close([(paid, raw)]))
             node.mempool.clear()
-        await until(lambda: bool(controller.trouble))
+        await until(lambda: bool(controller.troubles.now))
+        expected = {"indexer.chain", "indexer.daemon.gone", "indexer.daemon.refused"}
+        assert {trouble.code for trouble in controller.troubles.now} <= expected
         assert await wallet.call("blockchain.headers.get_tip") == tip
         assert await wallet.call("blockchain.scripthash.get_history", NAME) == []
         node.lie = None
-        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.trouble)
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.troubles.now)
         height = 0 if unconfirmed else len(node.blocks) - 1
         history = await wallet.call("blockchain.scripthash.get_history", NAME)
         assert [(row["tx_hash"], row["height"]) for row in history] == [(paid[::-1].hex(), height)]
@@ -146,13 +148,13 @@ async def test_a_node_of_another_chain_or_one_that_still_loads_changes_nothing(t
         ours = node.blocks
         other = ChainMaker("11" * 32, 140, 0)
         node.blocks = [bytes(80) + ours[0][80:], *other.blocks()]
-        await until(lambda: "another chain" in controller.trouble)
+        await until(lambda: "another chain" in controller.troubles.text)
         assert await wallet.call("blockchain.headers.get_tip") == tip
         node.blocks, node.loading = ours[:40], True  # it builds its own index anew
-        await until(lambda: "still loading" in controller.trouble)
+        await until(lambda: "still loading" in controller.troubles.text)
         assert await wallet.call("blockchain.headers.get_tip") == tip
         node.blocks, node.loading = [*ours, node.maker.close([])], False
-        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.trouble)
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.troubles.now)
         assert len(controller.storage._manifest.runs) == 1, "no new sync"
         wallet.close()
     node.stop()

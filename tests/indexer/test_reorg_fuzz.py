@@ -188,7 +188,7 @@ async def test_every_answer_is_the_oracles_after_every_step(
                     await settled(controller, node)
                     await oracle.look()
                     where = f"{symbol}, seed {SEED}, start {restart}, step {step}: {story.happened[-5:]}"
-                    assert not controller.trouble, where
+                    assert not controller.troubles.now, where
                     await check_scripts(wallet, oracle, known, where)
                     await check_proofs(wallet, oracle, rnd, where)
                 wallet.close()

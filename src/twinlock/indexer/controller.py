@@ -14,7 +14,7 @@ from twinlock.chain.coins import Coin, Network, coin
 from twinlock.errors import TwinlockError
 from twinlock.indexer.bans import Bans
 from twinlock.indexer.block_files import BlockFiles, LocalSource
-from twinlock.indexer.block_processor import BlockProcessor, ChainError, Step
+from twinlock.indexer.block_processor import BlockProcessor, Step
 from twinlock.indexer.block_source import BlockSource, NodeSource
 from twinlock.indexer.certificate import Certificate, make_certificate
 from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError
@@ -36,6 +36,7 @@ from twinlock.indexer.storage.bulk import BulkError
 from twinlock.indexer.storage.disk import RealDisk
 from twinlock.indexer.storage.manifest import TooDeepError
 from twinlock.indexer.storage.segments import open_storage
+from twinlock.indexer.trouble import Troubles
 from twinlock.indexer.view import View
 from twinlock.kernels.index import compiled
 from twinlock.seams import Clock, Entropy
@@ -48,6 +49,7 @@ _SHOW_SECONDS = 1.0
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
 _REGTEST_REORGS = 200
+_FOLLOWING, _UPKEEP = "following", "upkeep"
 
 
 class WrongChainError(TwinlockError):
@@ -98,7 +100,7 @@ class Controller:
         self.local_rpc = LocalRPC(self)
         self.metrics = MetricsServer(self)
         self._turn = asyncio.Lock()
-        self.trouble = ""  # why the node could not be followed the last time
+        self.troubles = Troubles(clock)
         self._from_files = True  # whether a first sync reads the node's block files
 
     def nodes(self, urls: tuple[str, ...]) -> list[NodeAddress]:
@@ -168,8 +170,9 @@ class Controller:
                     result = await asyncio.to_thread(chore.work)
                     async with self._turn:
                         chore.settle(result)
-            except OSError as error:
-                log.error("the disk refuses; it is tried again", reason=str(error))
+                self.troubles.over(_UPKEEP)
+            except Exception as error:
+                self.troubles.tell(_UPKEEP, error)
                 await self.clock.sleep(_DISK_SECONDS)
 
     async def undo(self, count: int) -> None:
@@ -198,8 +201,9 @@ class Controller:
                 genesis = await self.daemon.call("getblockhash", 0)
                 break
             except (DaemonGoneError, DaemonError) as error:
-                log.info("waiting for the node", reason=str(error))
+                self.troubles.tell(_FOLLOWING, error)
                 await self.clock.sleep(RETRY_SECONDS)
+        self.troubles.over(_FOLLOWING)
         if genesis != self.coin.genesis_hash:
             raise WrongChainError(
                 f"the node's chain begins with {genesis}, that of {self.coin.name} {self.coin.network} does not",
@@ -238,9 +242,10 @@ class Controller:
                     auxpow=self.coin.auxpow,
                     progress=progress,
                 )
+                self.troubles.over(_FOLLOWING)
                 return
             except (DaemonGoneError, DaemonError, BulkError, ValueError, OSError) as error:
-                self._tell(error)
+                self.troubles.tell(_FOLLOWING, error)
                 self.files.start_over()
                 self._from_files = not isinstance(error, BulkError | ValueError)  # they may be what is wrong
                 await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
@@ -264,15 +269,6 @@ class Controller:
             if progress.phase:
                 self._show(progress)
 
-    def _tell(self, error: Exception) -> None:
-        """Log what is in the way, once as long as it stays the same."""
-        if self.trouble != str(error):
-            self.trouble = str(error)
-            if isinstance(error, OSError):
-                log.error("the disk refuses; it is tried again", reason=self.trouble)
-            else:
-                log.warning("the node did not answer as hoped; it is asked again", reason=self.trouble)
-
     def _source(self) -> BlockSource:
         node = NodeSource(self.daemon.node.url)
         return LocalSource(self.files, node) if self.files.usable and self._from_files else node
@@ -292,15 +288,15 @@ class Controller:
                 if mempool is not None:
                     return await self._mempool_news(mempool)
                 moved = await self._advance()
-            self.trouble = ""
+            self.troubles.over(_FOLLOWING)
             return moved
         except TooDeepError as error:
             log.error("the index is built anew", reason=str(error))
             async with self._turn:
                 await self._start_anew()
             return True
-        except (DaemonGoneError, DaemonError, ChainError, OSError) as error:
-            self._tell(error)
+        except Exception as error:  # nothing that a node says or a disk does ends the program
+            self.troubles.tell(_FOLLOWING, error)
             await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
             return True
 

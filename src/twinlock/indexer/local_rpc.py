@@ -114,6 +114,11 @@ class LocalRPC:
             "subscriptions": sum(len(watchers) for watchers in c.sessions.watchers.values()),
             "requests": c.sessions.requests,
             "held": c.sessions.held,
+            "ready": c.ready,
+            "trouble": [
+                {"code": t.code, "reason": t.reason, "fix": t.fix, "for_s": round(c.clock.monotonic() - t.since)}
+                for t in c.troubles.now
+            ],
             "uptime_s": round(c.clock.monotonic() - c.started),
         }
 

@@ -36,6 +36,12 @@ class _Collector:
         }
         for name, (text, value) in gauges.items():
             yield GaugeMetricFamily(f"twinlock_indexer_{name}", text, value=value)
+        trouble = GaugeMetricFamily(
+            "twinlock_indexer_trouble", "1 for each thing that keeps the indexer from its work", labels=["code"]
+        )
+        for code in {trouble.code for trouble in c.troubles.now}:
+            trouble.add_metric([code], 1)
+        yield trouble
         requests = CounterMetricFamily("twinlock_indexer_requests", "Requests answered", labels=["method"])
         for method, count in c.sessions.requests_by_method.items():
             requests.add_metric([method], count)
@@ -64,10 +70,13 @@ class MetricsServer:
         """(status, body) of a path."""
         if path == "/metrics":
             return 200, generate_latest(self._registry)
-        if path == "/healthz":
-            return 200, b"ok\n"
+        c = self._controller
+        if path == "/healthz":  # the program is alive; another start would change nothing
+            return 200, f"ok, in trouble: {c.troubles.text}\n".encode() if c.troubles.now else b"ok\n"
         if path == "/readyz":
-            return (200, b"ready\n") if self._controller.ready else (503, b"syncing\n")
+            if c.troubles.now:
+                return 503, f"in trouble: {c.troubles.text}\n".encode()
+            return (200, b"ready\n") if c.ready else (503, b"syncing\n")
         return 404, b"not found\n"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
