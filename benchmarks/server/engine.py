@@ -32,7 +32,7 @@ from twinlock.protocol.orders import LimitOrder, Side, TimeInForce, commit
 from twinlock.server.app import Server
 from twinlock.server.db import Database, Write
 from twinlock.server.db.orders import add_order
-from twinlock.server.market.core import Close, MarketCore, Process, Submit
+from twinlock.server.market.core import Close, MarketCore, Process, Processed, Submit
 from twinlock.server.market.terms import MarketTerms
 
 BOOK, ORDERS, ROUNDS, MATCHES = 50_000, 10_000, 9, 5_000
@@ -102,26 +102,32 @@ def closed(core: MarketCore, orders: list[LimitOrder]) -> int:
 
 def cycle(profile: str) -> dict[str, Any]:
     """Milliseconds of CPU time of the pure engine."""
-    took, result = [], None
+    took: list[float] = []
+    results: list[Processed] = []  # kept, so that no round pays for clearing another's away
     for number in range(ROUNDS):
-        draw = Draw(number)
-        core = MarketCore(TERMS, draw.book(BOOK))
-        epoch = closed(core, draw.epoch(ORDERS, 10 * EPOCH_MS))
+        core, event = ready(number)
         began = time.process_time()
-        result = core.process(Process(epoch, draw.preimages, 5, 5, 1))
+        results.append(core.process(event))
         took.append((time.process_time() - began) * 1000)
-    assert result is not None
     if profile:
-        draw = Draw(0)
-        core = MarketCore(TERMS, draw.book(BOOK))
-        epoch = closed(core, draw.epoch(ORDERS, 10 * EPOCH_MS))
-        profiled(profile, lambda: core.process(Process(epoch, draw.preimages, 5, 5, 1)))
+        core, event = ready(0)
+        profiled(profile, lambda: core.process(event))
+    result = results[-1]
     return {
         "cpu_ms": round(statistics.median(took), 1),
         "best_cpu_ms": round(min(took), 1),
         "matches": len(result.matched.matches),
         "booked": len(result.matched.booked),
     }
+
+
+def ready(seed: int) -> tuple[MarketCore, Process]:
+    """A market whose closed epoch has only to be matched."""
+    draw = Draw(seed)
+    core = MarketCore(TERMS, draw.book(BOOK))
+    draw.preimages.clear()
+    epoch = closed(core, draw.epoch(ORDERS, 10 * EPOCH_MS))
+    return core, Process(epoch, draw.preimages, 5, 5, 1)
 
 
 def profiled(file: str, work: Callable[[], object]) -> None:

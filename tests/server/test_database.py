@@ -64,3 +64,33 @@ async def test_the_steps_lead_to_the_schema(url: str) -> None:
     await engine.dispose()
     assert tables == set(metadata.tables) | {"alembic_version"}
     assert columns == {name: set(table.columns.keys()) for name, table in metadata.tables.items()}
+
+
+CHANGE = meta.update().where(meta.c.key == sa.bindparam("wanted")).values(value=sa.bindparam("new"))
+
+
+async def values(database: Database) -> dict[str, bytes]:
+    return dict(await database.fetch(sa.select(meta), lambda found: (str(found["key"]), bytes(found["value"]))))
+
+
+async def test_many_rows_of_one_statement_are_stored_as_one_by_one(url: str) -> None:
+    await migrate(url)
+    async with Database(url) as database:
+        await database.write(Write(ADD, [{"key": f"k{number}", "value": b""} for number in range(100)]))
+        await database.write(Write(CHANGE, [{"wanted": f"k{n}", "new": b"%d" % n} for n in range(99)]))
+        assert await values(database) == {f"k{n}": b"%d" % n for n in range(99)} | {"k99": b""}
+        await database.write(Write(CHANGE, [{"wanted": "k7", "new": b"first"}, {"wanted": "k7", "new": b"last"}]))
+        assert (await values(database))["k7"] == b"last"
+        assert (await values(database))["k8"] == b"8"
+
+
+async def test_one_bad_row_among_many_undoes_the_whole_work(url: str) -> None:
+    await migrate(url)
+    async with Database(url) as database:
+        await database.write(row("there"))
+        bad = [{"key": name, "value": b"x"} for name in ("a", "b", "there", "c")]
+        with pytest.raises(DatabaseError):
+            await database.write(row("before"), Write(ADD, bad))
+        assert await keys(database) == ["there"]
+        await database.write(row("after"))
+        assert await keys(database) == ["after", "there"]

@@ -12,6 +12,8 @@ from heapq import heapify, heappop, heappush
 from twinlock.errors import TwinlockError
 from twinlock.protocol.orders import LimitOrder, Side, TimeInForce
 
+_BUY, _STANDING = Side.BUY, TimeInForce.STANDING  # an attribute of an enumeration costs more than a comparison
+
 Rank = tuple[int, int, bytes]
 """(rate for sells or its negative for buys, server time, order ID); the smallest comes first."""
 
@@ -49,14 +51,16 @@ class BookSide:
 
     def insert(self, order: LimitOrder) -> None:
         """Add an order, or replace the one with its ID."""
-        if order.id not in self.orders:
-            heappush(self._heap, self.rank(order))
-        self.orders[order.id] = order
+        order_id = order.id
+        if order_id not in self.orders:
+            heappush(self._heap, (self._sign * order.rate, order.server_time, order_id))
+        self.orders[order_id] = order
 
     def remove(self, order_id: bytes) -> LimitOrder | None:
         """Take an order out; None if it is not here."""
         order = self.orders.pop(order_id, None)
-        if len(self._heap) > 64 and len(self._heap) > 2 * len(self.orders):
+        ranks = len(self._heap)
+        if ranks > 64 and ranks > 2 * len(self.orders):
             self._rebuild()
         return order
 
@@ -96,7 +100,7 @@ class Book:
 
     def side(self, side: Side) -> BookSide:
         """The orders of that side."""
-        return self.buys if side is Side.BUY else self.sells
+        return self.buys if side is _BUY else self.sells
 
     def insert(self, order: LimitOrder) -> None:
         """Add a standing order, or replace the one with its ID. Raises `BookError`."""
@@ -159,7 +163,7 @@ class Book:
         return len(self.buys) + len(self.sells)
 
     def _check(self, order: LimitOrder) -> None:
-        if order.time_in_force is not TimeInForce.STANDING or order.remaining < self.lot_size:
+        if order.time_in_force is not _STANDING or order.quantity - order.filled < self.lot_size:
             raise BookError(
                 "only standing orders of at least one lot rest on a book",
                 numbers={"remaining": order.remaining, "lot_size": self.lot_size},

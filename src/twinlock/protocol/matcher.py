@@ -10,8 +10,7 @@ matches ends with the last of them, whatever remains. Orders that expire leave b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -28,9 +27,9 @@ from twinlock.protocol.orders import (
     match_id,
     with_fill,
 )
-from twinlock.protocol.rates import base_to_quote, quote_to_base
+from twinlock.protocol.rates import base_to_quote, quote_to_base, quote_volume
 
-T = TypeVar("T", bound=TradeOrder)
+_BUY, _STANDING = Side.BUY, TimeInForce.STANDING
 
 
 class Match(msgspec.Struct, frozen=True, gc=False):
@@ -48,14 +47,15 @@ class Match(msgspec.Struct, frozen=True, gc=False):
     @property
     def cancels(self) -> bool:
         """Whether this is a cancellation, not a trade."""
-        return isinstance(self.taker, CancelOrder)
+        return type(self.taker) is CancelOrder
 
     @property
     def signed_quantity(self) -> int:
         """Base atoms, negative when the taker bought; 0 for a cancellation."""
-        if isinstance(self.taker, CancelOrder):
+        taker = self.taker
+        if type(taker) is CancelOrder:
             return 0
-        return self.quantity if self.taker.side is Side.SELL else -self.quantity
+        return -self.quantity if taker.side is _BUY else self.quantity
 
 
 class Statistics(msgspec.Struct, frozen=True):
@@ -110,7 +110,9 @@ def match(book: Book, queue: Iterable[Order]) -> Matched:
 
 
 class _Run:
-    """One epoch being matched."""
+    """One epoch being matched. Tens of thousands of orders and fills pass here in one go: `_BUY` and its like stand
+    for members of enumerations, and kinds are compared as types, because each look-up costs as much as a comparison.
+    """
 
     def __init__(self, book: Book) -> None:
         self.book = book
@@ -122,16 +124,16 @@ class _Run:
     def work_off(self, queue: Iterable[Order]) -> Matched:
         lot = self.book.lot_size
         for order in queue:
-            if isinstance(order, CancelOrder):
+            if type(order) is CancelOrder:
                 self._cancel(order)
-            elif isinstance(order, MarketOrder) and order.side is Side.BUY:
-                self._meet(order, self._buy_at_market)
-            elif order.remaining % lot or not order.remaining:
+            elif type(order) is MarketOrder and order.side is _BUY:
+                self._buy_at_market(order)
+            elif order.quantity == order.filled or (order.quantity - order.filled) % lot:
                 self.result.failed.append(order)
-            elif isinstance(order, LimitOrder) and order.options.post_only and self.book.crosses(order):
+            elif order.options.post_only and type(order) is LimitOrder and self.book.crosses(order):
                 self._settle(order, 0, 0, ends=True)
             else:
-                self._meet(order, self._take)
+                self._take(order)
         return self._finished()
 
     def _cancel(self, order: CancelOrder) -> None:
@@ -147,34 +149,29 @@ class _Run:
         identity = match_id(order.id, target.id, target.remaining, target.rate)
         result.matches.append(Match(identity, order, target, target.remaining, target.rate))
 
-    def _meet(self, order: T, fill: Callable[[T], int]) -> None:
-        before = len(self.result.matches)
-        filled = fill(order)
-        self._settle(order, filled, len(self.result.matches) - before)
-
-    def _take(self, order: TradeOrder) -> int:
-        """Fill from the opposite side while it crosses; the base atoms filled."""
-        buying = order.side is Side.BUY
+    def _take(self, order: TradeOrder) -> None:
+        """Fill from the opposite side while it crosses."""
+        buying = order.side is _BUY
         makers = self.book.sells if buying else self.book.buys
-        limit = order.rate if isinstance(order, LimitOrder) else 0
-        wanted = remaining = order.remaining
-        allowed = order.options.max_matches or -1
-        while remaining and allowed and (maker := makers.best()) is not None:
+        limit = order.rate if type(order) is LimitOrder else 0
+        wanted = remaining = order.quantity - order.filled
+        allowed, fills = order.options.max_matches, 0
+        while remaining and (not allowed or fills < allowed) and (maker := makers.best()) is not None:
             if maker.rate > limit if buying else maker.rate < limit:
                 break
-            available = maker.remaining
+            available = maker.quantity - maker.filled
             amount = min(remaining, available)
             self._fill(order, makers, maker, amount, available)
             remaining -= amount
-            allowed -= 1
-        return wanted - remaining
+            fills += 1
+        self._settle(order, wanted - remaining, fills)
 
-    def _buy_at_market(self, order: MarketOrder) -> int:
-        """Spend quote atoms on the best sells, whole lots at a time; the quote atoms spent."""
+    def _buy_at_market(self, order: MarketOrder) -> None:
+        """Spend quote atoms on the best sells, whole lots at a time."""
         lot, makers = self.book.lot_size, self.book.sells
         remaining = order.remaining
-        allowed = order.options.max_matches or -1
-        while allowed and (maker := makers.best()) is not None:
+        allowed, fills = order.options.max_matches, 0
+        while (not allowed or fills < allowed) and (maker := makers.best()) is not None:
             affordable = quote_to_base(maker.rate, remaining)
             if affordable < lot:
                 break
@@ -182,8 +179,8 @@ class _Run:
             amount = available if affordable >= available else affordable - affordable % lot
             self._fill(order, makers, maker, amount, available)
             remaining -= base_to_quote(maker.rate, amount)
-            allowed -= 1
-        return order.remaining - remaining
+            fills += 1
+        self._settle(order, order.remaining - remaining, fills)
 
     def _fill(self, taker: TradeOrder, makers: BookSide, maker: LimitOrder, amount: int, available: int) -> None:
         rate, maker_id = maker.rate, maker.id
@@ -201,10 +198,11 @@ class _Run:
 
     def _left(self, order: LimitOrder) -> None:
         """An order left the book."""
-        self.idle.pop(order.id, None)
-        self.touched.pop(order.id, None)
-        if order.id in self.entered:
-            del self.entered[order.id]
+        order_id = order.id
+        self.idle.pop(order_id, None)
+        self.touched.pop(order_id, None)
+        if order_id in self.entered:
+            del self.entered[order_id]
         else:
             self.result.unbooked.append(order)
 
@@ -214,8 +212,7 @@ class _Run:
         cap = order.options.max_matches
         if cap and fills:
             after, ends = msgspec.structs.replace(after, matches=fills), fills >= cap
-        standing = isinstance(after, LimitOrder) and after.time_in_force is TimeInForce.STANDING and not ends
-        if isinstance(after, LimitOrder) and standing and after.remaining:
+        if type(after) is LimitOrder and not ends and after.time_in_force is _STANDING and after.remaining:
             self.book.insert(after)
             self.entered[after.id] = None
             if not filled:
@@ -236,13 +233,13 @@ class _Run:
 
 
 def _statistics(matches: list[Match]) -> Statistics:
-    fills = [(match.rate, match.quantity) for match in matches if not match.cancels]
+    fills = [(match.rate, match.quantity) for match in matches if type(match.taker) is not CancelOrder]
     if not fills:
         return Statistics()
     rates = [rate for rate, _ in fills]
     return Statistics(
-        volume=sum(quantity for _, quantity in fills),
-        quote_volume=sum(base_to_quote(rate, quantity) for rate, quantity in fills),
+        volume=sum([quantity for _, quantity in fills]),
+        quote_volume=quote_volume(fills),
         high=max(rates),
         low=min(rates),
         start=rates[0],
@@ -253,9 +250,13 @@ def _statistics(matches: list[Match]) -> Statistics:
 def summary(matches: Iterable[Match]) -> list[tuple[int, int]]:
     """(rate, signed quantity) as `epoch_report` gives them: runs of the same rate and side are added up."""
     rows: list[tuple[int, int]] = []
-    for rate, quantity in ((match.rate, match.signed_quantity) for match in matches if not match.cancels):
-        if rows and rows[-1][0] == rate and (rows[-1][1] > 0) == (quantity > 0):
-            rows[-1] = (rate, rows[-1][1] + quantity)
-        else:
-            rows.append((rate, quantity))
+    last_rate = last = 0
+    for match in matches:
+        quantity = match.signed_quantity
+        if last_rate == match.rate and (last > 0) == (quantity > 0) and quantity:
+            last += quantity
+            rows[-1] = (last_rate, last)
+        elif quantity:
+            last_rate, last = match.rate, quantity
+            rows.append((last_rate, last))
     return rows

@@ -11,13 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import ClassVar, TypeAlias
+from struct import Struct
+from typing import ClassVar, TypeAlias, final
 
 import msgspec
 
 from twinlock.kernels.blake256 import blake256
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions, OrderPrefix, PlaceCancel, PlaceLimit, PlaceMarket
 from twinlock.protocol.wire import u8, u32, u64
+
+_MATCH = Struct(">32s32sQQ").pack
 
 
 class OrderType(IntEnum):
@@ -106,6 +109,7 @@ class _Trade(_Order, frozen=True, kw_only=True, gc=False):
         return self._prefix() + coins + u8(sell) + u64(self.quantity) + self.address.encode()
 
 
+@final
 class LimitOrder(_Trade, frozen=True, kw_only=True, gc=False):
     """An order with a worst acceptable message-rate; a standing one rests on the book."""
 
@@ -120,6 +124,7 @@ class LimitOrder(_Trade, frozen=True, kw_only=True, gc=False):
         return self._trade() + u64(self.rate) + u8(standing) + self.options.suffix()
 
 
+@final
 class MarketOrder(_Trade, frozen=True, kw_only=True, gc=False):
     """An order at any rate, never booked."""
 
@@ -130,6 +135,7 @@ class MarketOrder(_Trade, frozen=True, kw_only=True, gc=False):
         return self._trade() + self.options.suffix()
 
 
+@final
 class CancelOrder(_Order, frozen=True, kw_only=True, gc=False):
     """Takes a standing limit order off the book, in its turn of the shuffled epoch."""
 
@@ -165,7 +171,7 @@ def order_id(order: Order) -> bytes:
 
 def match_id(taker_id: bytes, maker_id: bytes, quantity: int, rate: int) -> bytes:
     """The 32-byte ID of a match; the taker's order comes first."""
-    return blake256(taker_id + maker_id + quantity.to_bytes(8) + rate.to_bytes(8))
+    return blake256(_MATCH(taker_id, maker_id, quantity, rate))
 
 
 def accept(message: OrderPrefix, server_time: int) -> Order:

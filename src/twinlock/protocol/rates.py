@@ -36,7 +36,7 @@ def quote_to_base(rate: int, quote: int) -> int:
 
 def quote_volume(fills: Iterable[tuple[int, int]]) -> int:
     """Quote atoms of (rate, base atoms) pairs, each floored by itself."""
-    return sum(base_to_quote(rate, base) for rate, base in fills)
+    return sum([rate * base // RATE_FACTOR for rate, base in fills])
 
 
 def minimum_rate(min_quote_lot: int, lot_size: int) -> int:

@@ -6,27 +6,27 @@ take as it is (integers, booleans, bytes and text), so the compiled text and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
 
-Row = Mapping[str, Any]
+from twinlock.server.db.writes import Row
 
 
 class Prepared:
-    """A statement for rows that all have the same names."""
+    """A statement for rows that all have the same names. `names`: of the parameters, in the order of the text."""
 
     def __init__(self, statement: sa.Executable, names: Sequence[str], dialect: sa.Dialect) -> None:
         assert isinstance(statement, sa.ClauseElement)
         compiled = statement.compile(dialect=dialect, column_keys=list(names))
         assert isinstance(compiled, sa.sql.compiler.SQLCompiler)
         self.text = str(compiled)
-        order = compiled.positiontup or []
+        self.names: Sequence[str] = compiled.positiontup or []
         self._given = {name: value for name, value in _defaults(statement).items() if name not in names}
-        self._pick: Callable[[Row], Any] = itemgetter(*order)
-        self._single = len(order) == 1
+        self._pick: Callable[[Row], Any] = itemgetter(*self.names)
+        self._single = len(self.names) == 1
 
     def values(self, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
         """The parameters of the rows, in the order of the text."""

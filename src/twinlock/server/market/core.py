@@ -174,10 +174,11 @@ class MarketCore:
         if event.epoch != min(self._closed):
             raise EpochMissedError(event.epoch, min(self._closed))
         closed = self._closed.pop(event.epoch)
-        self._commitments.difference_update(order.commitment for order in closed.orders.values())
-        shown = {order_id: event.preimages[order_id] for order_id in closed.orders if order_id in event.preimages}
+        orders, preimages = closed.orders, event.preimages
+        self._commitments.difference_update([order.commitment for order in orders.values()])
+        shown = {order_id: preimages[order_id] for order_id in orders if order_id in preimages}
         queue = shuffle(shown)
-        revealed = tuple(closed.orders[order_id] for order_id in queue.order_ids)
+        revealed = tuple([orders[order_id] for order_id in queue.order_ids])
         expired = self.book.expire(epoch_end(event.epoch, self.terms.epoch_ms))
         matched = match(self.book, revealed)
         report = self._report(event, matched)
@@ -188,8 +189,8 @@ class MarketCore:
             csum=closed.csum,
             seed=queue.seed,
             revealed=revealed,
-            preimages=tuple(shown[order_id] for order_id in queue.order_ids),
-            missed=tuple(order for order_id, order in closed.orders.items() if order_id not in shown),
+            preimages=tuple([shown[order_id] for order_id in queue.order_ids]),
+            missed=tuple([order for order_id, order in orders.items() if order_id not in shown]),
             matched=matched,
             report=report,
             expired=tuple(expired),
