@@ -55,6 +55,8 @@ class Fuse:
         self.left = 10**9
         self.before = True
         self.burnt = False
+        self.sent: list[tuple[int, bytes]] = []
+        """Asset and raw transaction of every broadcast that reached the network."""
 
     def light(self, operations: int, *, before: bool) -> None:
         self.left, self.before, self.burnt = operations, before, False
@@ -75,16 +77,23 @@ class Fuse:
 
 
 class FusedStore(MemoryStore):
-    """A store on a fuse: each outermost commit is one operation."""
+    """A store on a fuse: each outermost commit that writes something is one operation."""
 
     def __init__(self, fuse: Fuse) -> None:
         super().__init__()
         self._fuse = fuse
         self._depth = 0
+        self._writes = False
 
     def put(self, record: Record) -> None:
         with self.transaction():
+            self._writes = True
             super().put(record)
+
+    def delete(self, record_type: type[Record], key: str) -> None:
+        with self.transaction():
+            self._writes = True
+            super().delete(record_type, key)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -92,16 +101,25 @@ class FusedStore(MemoryStore):
         try:
             if self._depth > 1:
                 yield
-            elif self._fuse.burnt or (self._fuse.left <= 1 and self._fuse.before):
-                with self._fuse.spend(), super().transaction():
-                    yield
             else:
-                with super().transaction():
-                    yield
-                with self._fuse.spend():
-                    pass
+                yield from self._outermost()
         finally:
             self._depth -= 1
+
+    def _outermost(self) -> Iterator[None]:
+        self._writes = False
+        with super().transaction():
+            if self._fuse.burnt:
+                raise BurntError("burnt")
+            yield
+            if self._writes and self._fuse.before:
+                self._burn()
+        if self._writes and not self._fuse.before:
+            self._burn()
+
+    def _burn(self) -> None:
+        with self._fuse.spend():
+            pass
 
 
 class FusedView(ChainView):
@@ -114,7 +132,9 @@ class FusedView(ChainView):
         if not self.floor(raw):
             raise RejectedError("blockchain.transaction.broadcast", 1, "mempool min fee not met")
         with self.fuse.spend():
-            return await super().broadcast(raw)
+            txid = await super().broadcast(raw)
+            self.fuse.sent.append((self.coin.asset_id, raw))
+            return txid
 
 
 class FusedLink:

@@ -1,18 +1,20 @@
-"""What a crash left half done in the wallets: signed for a bond or an order that was never stored.
+"""What a crash left half done in the wallets: signed for a bond, an order or a swap that was never stored.
 
-Found at the start, before anything new is signed; let go once the wallet knows what is on its chain.
+Found at the start, before anything new is signed. What may have been broadcast is let go once the wallet knows what is
+on its chain; contracts that no swap knows were not, since swaps are stored before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from twinlock.client.desk import CoinSide
-from twinlock.client.store.records import BondRecord
+from twinlock.client.order_funds import pays
+from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
 from twinlock.client.wallet import Wallet
 from twinlock.client.wallet.errors import WalletError
-from twinlock.client.wallet.light import BOND, SPLIT
+from twinlock.client.wallet.light import BOND, SPLIT, SWAP
 
 
 def orphans(side: CoinSide, bonds: Iterable[BondRecord]) -> tuple[str, ...]:
@@ -33,3 +35,16 @@ async def sweep(wallet: Wallet, txids: Iterable[str]) -> None:
     for txid in txids:
         with suppress(WalletError):
             wallet.abandon(txid)
+
+
+def drop_unstored_contracts(side: CoinSide, swaps: Iterable[SwapRecord], orders: Sequence[OrderRecord]) -> None:
+    """Forget contracts that were signed and that no swap knows; their coins go back to the orders that they fund."""
+    asset, wallet = side.coin.asset_id, side.wallet
+    known = {side.family.tx_id(swap.own_tx) for swap in swaps if swap.own_tx and swap.own_asset == asset}
+    left = [txid for txid in wallet.unsent(SWAP) if txid not in known]
+    for txid in left:
+        with suppress(WalletError):
+            wallet.abandon(txid)
+    for order in orders if left else ():
+        if not order.funds_released and pays(order) == asset:
+            wallet.lock(order.funds, order.key)

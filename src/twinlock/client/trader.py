@@ -22,7 +22,7 @@ from twinlock.client.session import Session
 from twinlock.client.store import SqliteStore, Store
 from twinlock.client.store.records import BondRecord, MetaRecord, OrderRecord, SwapRecord
 from twinlock.client.store.vault import Cost
-from twinlock.client.sweep import orphans, sweep
+from twinlock.client.sweep import drop_unstored_contracts, orphans, sweep
 from twinlock.client.tower.courier import Courier
 from twinlock.client.tower.sealing import read_key
 from twinlock.client.venue import Venue
@@ -257,6 +257,7 @@ class Trader:
 
     def _start(self) -> None:
         for side in self.coins.values():
+            drop_unstored_contracts(side, self._store.all(SwapRecord), self._store.all(OrderRecord))
             if left := orphans(side, self._store.all(BondRecord)):
                 self._spawn(sweep(side.wallet, left))
         for venue in self.venues.values():

@@ -4,5 +4,6 @@
 - `players`: traders as processes of their own, and rogues built from the client's library
 - `scene`: two traders of one story, and their books, kept to the atom from what the chains hold (`chainbook`)
 - `theatre`: all stories of a module, told side by side
+- `mortals`: clients that die at a write or broadcast of their own, in the program `mortal`; `power`: of the server
 - `middleman`: a wire between a client and the exchange that can be cut and that can lie
 """

@@ -30,7 +30,7 @@ GAP_LIMIT = 20
 ENTRY_S = 15.0
 """Seconds that entering the context waits for the first look at the chain; without servers it goes on without."""
 
-BOND, SPLIT = "bond", "split"
+BOND, SPLIT, SWAP = "bond", "split", "swap"
 """What a transaction is signed for."""
 
 Ladder = tuple[presigned.Rung, ...]
@@ -177,7 +177,7 @@ class LightWallet(Payments):
         self._purse.unlock(coin_ids)
 
     def unsent(self, purpose: str) -> tuple[str, ...]:
-        """IDs of transactions that were signed for BOND or SPLIT, and of which no broadcast is known."""
+        """IDs of transactions that were signed for BOND, SPLIT or SWAP, and of which no broadcast is known."""
         return self._purse.unsent(purpose)
 
     # Swaps ---------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ class LightWallet(Payments):
         payment = await self._purse.sign(draft)
         signed = self._purse.signed_tx(payment, len(contracts))
         with self._purse.journal.store.transaction():
-            self._keep(signed, "swap", place)
+            self._keep(signed, SWAP, place)
             for coin_id, (match_id, contract, _) in zip(signed.outputs, contracts, strict=True):
                 lock_time = SwapContract.parse(contract).lock_time
                 self._purse.add_stake(coin_id, "swap", contract, lock_time, match_id.hex())

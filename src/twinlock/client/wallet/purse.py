@@ -282,13 +282,15 @@ class Purse:
         if record.sent or self.ledger.knows(txid):
             raise WalletError("a transaction that was broadcast cannot be taken back", code="wallet.sent")
         tx = Tx.parse(record.raw)
-        tx_hash, reference = tx.hash, TX_LOCK + txid
+        reference = TX_LOCK + txid
+        made = [CoinPoint(tx.hash, index) for index in range(len(tx.outputs))]
         with self.journal.store.transaction():
             self.journal.drop_signed(txid)
-            for index in range(len(tx.outputs)):
-                self._drop_stake(CoinPoint(tx_hash, index))
+            for point in made:
+                self._drop_stake(point)
             mine = [txin.point for txin in tx.inputs if self.ledger.lock_of(txin.point) == reference]
-            self._free([self.coin_id(point) for point in mine])
+            change = [point for point in made if self.ledger.lock_of(point)]
+            self._free([self.coin_id(point) for point in (*mine, *change)])
         del self._signed[txid]
 
     def add_stake(self, coin_id: bytes, kind: StakeKind, script: bytes, lock_time: int, reference: str) -> None:
