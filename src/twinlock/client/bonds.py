@@ -9,19 +9,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from twinlock.client.bond_claims import account_id, claim, prevalidate
+from twinlock.client.bond_finding import recognise
 from twinlock.client.desk import CoinSide, Desk
-from twinlock.client.errors import BondError, MisbehaviourError
+from twinlock.client.errors import BondError
 from twinlock.client.events import BondChanged, TierChanged
 from twinlock.client.store.records import BondRecord
 from twinlock.client.waiting import rest
-from twinlock.client.wallet import BondDraft
 from twinlock.errors import TwinlockError
 from twinlock.protocol import bonds as rules
-from twinlock.protocol import signing
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import (
     BOND_PENDING_BUFFER_S,
-    BOND_RECOVERY_INDICES,
     PREPAID_ASSET_ID,
     PREPAID_CODE_BYTES,
 )
@@ -29,15 +28,9 @@ from twinlock.protocol.messages.account import (
     ActiveBond,
     BondExpired,
     ConnectResult,
-    PostBond,
-    PostBondResult,
-    PreValidateBond,
     Reputation,
     TierChange,
 )
-from twinlock.protocol.messages.config import BondAsset
-from twinlock.protocol.routes import POSTBOND, PREVALIDATEBOND
-from twinlock.protocol.wire import Hex
 
 
 class Bonds:
@@ -82,7 +75,7 @@ class Bonds:
         """
         if len(code) != PREPAID_CODE_BYTES:
             raise BondError("a prepaid code is 16 bytes", numbers={"size": len(code)}, fix="enter 32 hex digits")
-        answer = await self._claim(PREPAID_ASSET_ID, 0, code)
+        answer = await claim(self._desk, PREPAID_ASSET_ID, 0, code)
         if not self._desk.logged_in:
             await self._first_posted()
         self.told(answer.reputation, "a prepaid code was redeemed")
@@ -160,12 +153,12 @@ class Bonds:
         draft = await side.wallet.make_bond(
             offer.amount * tier,
             lock_time,
-            self._account_id(),
+            account_id(desk),
             desk.keys.bond_key(offer.id, index).public,
             await side.chain.fee_rate(),
         )
         try:
-            await self._prevalidate(draft, offer)
+            await prevalidate(desk, draft, offer)
         except BaseException:
             side.wallet.abandon(draft.signed.txid)
             raise
@@ -185,19 +178,6 @@ class Bonds:
         self._records[bond.key] = bond
         self._tell(bond)
         return bond
-
-    async def _prevalidate(self, draft: BondDraft, offer: BondAsset) -> None:
-        desk = self._desk
-        question = PreValidateBond(
-            account_key=Hex(desk.signing_key().public),
-            asset_id=offer.id,
-            version=offer.version,
-            tx=Hex(draft.unsigned),
-        )
-        answer = await desk.session.request(PREVALIDATEBOND, signing.signed(desk.signing_key(), question))
-        desk.require_server_signature("the bond's validation", answer.signed_bytes(draft.unsigned), answer.sig)
-        if answer.account_id != self._account_id() or answer.asset_id != offer.id:
-            raise MisbehaviourError("the server validated another bond than ours")
 
     # Looking after ---------------------------------------------------------------------------------------
 
@@ -236,7 +216,7 @@ class Bonds:
         if not desk.session.ready.is_set():
             return
         try:
-            answer = await self._claim(bond.asset_id, bond.version, bond.coin_id)
+            answer = await claim(desk, bond.asset_id, bond.version, bond.coin_id)
         except RpcError as error:
             if error.rpc_code is ErrorCode.BOND:  # It will not count it; at its lock time the coins come back.
                 self._move(bond, "expired")
@@ -247,17 +227,6 @@ class Bonds:
             self.told(answer.reputation, "a bond was posted")
         else:
             await self._first_posted()  # Tells the tier too, when orders are possible.
-
-    async def _claim(self, asset_id: int, version: int, coin_id: bytes) -> PostBondResult:
-        desk = self._desk
-        claim = PostBond(
-            account_key=Hex(desk.signing_key().public), asset_id=asset_id, version=version, coin_id=Hex(coin_id)
-        )
-        answer = await desk.session.request(POSTBOND, signing.signed(desk.signing_key(), claim))
-        desk.require_server_signature("the bond's receipt", answer.signed_bytes(), answer.sig)
-        if answer.bond_id != coin_id or answer.account_id != self._account_id():
-            raise MisbehaviourError("the server's receipt is for another bond")
-        return answer
 
     async def _await_expiry(self, bond: BondRecord, side: CoinSide) -> None:  # noqa: ARG002
         if not self._counts(bond):
@@ -317,55 +286,28 @@ class Bonds:
             if side is None:  # A prepaid bond, or one in a coin that we have no wallet for.
                 continue
             try:
-                await self._recover_one(stranger, side)
+                bond = await recognise(self._desk, side, stranger)
             except TwinlockError as error:
                 self._strangers.append(stranger)
                 self._desk.notice(f"a bond cannot be recovered now: {error}", "warning")
+                continue
+            if bond is None:
+                coin = side.family.coin_id_text(stranger.coin_id)
+                self._desk.notice(f"the server counts a bond that is not of this seed: {coin}", "warning")
+            else:
+                self.adopt(bond, account_id(self._desk).hex())
 
-    async def _recover_one(self, stranger: ActiveBond, side: CoinSide) -> None:
-        raw = await side.chain.raw_transaction(side.family.parse_coin_id(stranger.coin_id).txid)
-        terms = side.family.parse_bond_tx(raw)
-        for index in range(BOND_RECOVERY_INDICES):
-            key = self._desk.keys.bond_key(stranger.asset_id, index)
-            if side.family.pubkey_hash(key.public) == terms.pubkey_hash:
-                break
-            if index % 100 == 0:
-                await asyncio.sleep(0)  # The search is long work; let others in.
-        else:
-            self._desk.notice(f"the server counts a bond that is not of this seed: {stranger.coin_id.hex()}", "warning")
-            return
-        bond = BondRecord(
-            host=self._desk.host,
-            asset_id=stranger.asset_id,
-            version=stranger.version,
-            index=index,
-            amount=terms.amount,
-            lock_time=terms.lock_time,
-            coin_id=bytes(stranger.coin_id),
-            script=terms.script,
-            raw_tx=raw,
-            needed=0,
-            strength=stranger.strength,
-            state="posted",
-        )
-        self.adopt(bond, self._account_id().hex())
-
-    def adopt(self, bond: BondRecord, account_id: str) -> None:
-        """Look after a bond that this store did not know, found while recovering; account_id: hex, may be empty."""
+    def adopt(self, bond: BondRecord, account: str) -> None:
+        """Look after a bond that this store did not know; account: its ID in hex, may be empty."""
         side = self._desk.coin(bond.asset_id)
         with self._desk.store.transaction():
-            side.wallet.add_stake(bond.coin_id, "bond", bond.script, bond.lock_time, account_id)
+            side.wallet.add_stake(bond.coin_id, "bond", bond.script, bond.lock_time, account)
             self._desk.store.put(bond)
         self._records[bond.key] = bond
         self._tell(bond)
         self._wake.set()
 
     # Small things ------------------------------------------------------------------------------------------
-
-    def _account_id(self) -> bytes:
-        self._desk.signing_key()
-        assert self._desk.account is not None
-        return self._desk.account.account_id
 
     def _counts(self, bond: BondRecord, margin: int = 0) -> bool:
         expiry = self._desk.config.bond_expiry_s if self._desk.config else rules.bond_expiry(self._desk.network)

@@ -10,19 +10,17 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Sequence
 
 from twinlock.client.book_mirror import Expectation
 from twinlock.client.desk import Desk
 from twinlock.client.drafts import Draft, LimitAsk, limit_draft, market_draft
 from twinlock.client.errors import MisbehaviourError, NotConnectedError, OrderError
 from twinlock.client.events import OrderChanged
+from twinlock.client.order_funds import Fresh, OrderFunds, pays
 from twinlock.client.order_login import reconcile
 from twinlock.client.order_messages import ROUTES, message_of, proof_of, stamped
 from twinlock.client.store.records import ACTIVE, AccountRecord, OrderRecord
-from twinlock.client.wallet import SignedTx
-from twinlock.client.wallet.errors import ShortFundsError
 from twinlock.errors import TwinlockError
 from twinlock.protocol import orders as rules
 from twinlock.protocol import signing
@@ -51,6 +49,8 @@ class Orders:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
+        self.funds = OrderFunds(desk)
+        """The coins behind the orders."""
         self._placing = asyncio.Lock()
         mine = (order for order in desk.store.all(OrderRecord) if order.host == desk.host)
         self._records = {order.key: order for order in mine}
@@ -126,7 +126,7 @@ class Orders:
             known = [self.tagged(draft.tag) if draft.tag else None for draft in drafts]
             orders = [order or await self._prepare(draft) for order, draft in zip(known, drafts, strict=True)]
             fresh = [row for row, before in zip(zip(orders, drafts, strict=True), known, strict=True) if not before]
-            await self._fund_all(fresh)
+            await self._fund_each(fresh, self.funds.each)
             for order, before in zip(orders, known, strict=True):
                 try:
                     results.append(before or await self._send(order))
@@ -157,10 +157,19 @@ class Orders:
                 return known
             order = await self._prepare(draft)
             if split:
-                await self._fund_split([(order, draft)])
+                await self._fund_each([(order, draft)], self.funds.split)
             else:
-                self._fund(order, draft)
+                self.funds.one(order, draft)
+                self._records[order.key] = order
             return await self._send(order)
+
+    async def _fund_each(self, fresh: Sequence[Fresh], fund: Callable[[Sequence[Fresh]], Awaitable[None]]) -> None:
+        """Also where that fails, what was stored is remembered."""
+        try:
+            await fund(fresh)
+        finally:
+            stored = (order for order, _ in fresh if self._desk.store.get(OrderRecord, order.key) is not None)
+            self._records.update({order.key: order for order in stored})
 
     async def _prepare(self, draft: Draft) -> OrderRecord:
         """A record that is complete but for its coins, and not stored."""
@@ -174,67 +183,15 @@ class Orders:
         order.address = await desk.coin(draft.gets).wallet.new_address()
         return order
 
-    def _fund(self, order: OrderRecord, draft: Draft) -> None:
-        desk = self._desk
-        with desk.store.transaction():  # No coin is set aside for an order that nobody remembers.
-            limit = desk.asset(draft.pays).max_fee_rate
-            funding = desk.coin(draft.pays).wallet.fund(draft.value, draft.swaps, limit, reference=order.key)
-            order.coins = order.funds = tuple(coin.coin_id for coin in funding.coins)
-            desk.store.put(order)
-        self._records[order.key] = order
-
-    async def _fund_all(self, fresh: Sequence[tuple[OrderRecord, Draft]]) -> None:
-        """Coins for every order, or for none. Raises what funding raises."""
-        try:
-            with self._desk.store.transaction():
-                for order, draft in fresh:
-                    self._fund(order, draft)
-        except ShortFundsError:  # Perhaps there is enough, only in too few coins. What was locked was not stored.
-            for order, draft in fresh:
-                self._records.pop(order.key, None)
-                self._desk.coin(draft.pays).wallet.unlock(order.funds)
-            await self._fund_split(fresh)
-
-    async def _fund_split(self, fresh: Sequence[tuple[OrderRecord, Draft]]) -> None:
-        """One transaction for each asset paid; it is stored before the orders, which are before it is broadcast."""
-        splits: list[tuple[int, SignedTx]] = []
-        try:
-            for asset in dict.fromkeys(draft.pays for _, draft in fresh):
-                splits += [(asset, await self._sign_split(asset, fresh))]
-            for asset, split in splits:
-                await self._desk.coin(asset).wallet.broadcast(split.raw)
-        except TwinlockError:
-            for order, _ in fresh:
-                order.status = "failed"
-                self.release_funds(order)
-            for asset, split in splits:
-                with suppress(TwinlockError):  # That one was broadcast before another could not be.
-                    self._desk.coin(asset).wallet.abandon(split.txid)
-            raise
-
-    async def _sign_split(self, asset: int, fresh: Sequence[tuple[OrderRecord, Draft]]) -> SignedTx:
-        desk, side = self._desk, self._desk.coin(asset)
-        mine = [row for row in fresh if row[1].pays == asset]
-        asks = [(draft.value, draft.swaps, order.key) for order, draft in mine]
-        limit = desk.asset(asset).max_fee_rate
-        fundings = await side.wallet.fund_splits(asks, limit, await side.chain.fee_rate())
-        with desk.store.transaction():
-            for (order, _), funding in zip(mine, fundings, strict=True):
-                order.coins = order.funds = tuple(coin.coin_id for coin in funding.coins)
-                desk.store.put(order)
-        self._records.update({order.key: order for order, _ in mine})
-        assert fundings[0].split is not None
-        return fundings[0].split
-
     async def _send(self, order: OrderRecord) -> OrderRecord:
         try:
-            payer = self._desk.coin(self.pays(order))
+            payer = self._desk.coin(pays(order))
             proofs = [await proof_of(payer, coin_id) for coin_id in order.coins]
             return await self._submit(order, message_of(order, self._account().account_id, proofs))
         except BaseException:
             # An order whose receipt was lost may exist: its coins stay locked until the next login tells.
             if order.status == "failed":
-                self.release_funds(order)
+                self.funds.release(order)
             raise
 
     async def send_cancel(self, market: str, base: int, quote: int, target: bytes) -> OrderRecord:
@@ -363,21 +320,6 @@ class Orders:
         if order.status != status:
             order.status = status
             self._save(order)
-
-    def release_funds(self, order: OrderRecord) -> None:
-        """The order is over and nothing of it is still to be swapped: its coins, or the change, are free."""
-        if order.funds_released or order.type == OrderType.CANCEL:
-            return
-        order.funds_released = True
-        with self._desk.store.transaction():
-            self._desk.coin(self.pays(order)).wallet.unlock(order.funds)
-            if order.key in self._records:
-                self._desk.store.put(order)
-
-    @staticmethod
-    def pays(order: OrderRecord) -> int:
-        """The asset that the order gives away."""
-        return order.base if order.side == Side.SELL else order.quote
 
     def _save(self, order: OrderRecord) -> None:
         self._desk.store.put(order)

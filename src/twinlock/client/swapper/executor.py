@@ -82,7 +82,7 @@ class Swapper:
         waiting = {record.order_key for record in unfunded if not record.outcome}
         for order in self._orders.all():
             if order.status not in ACTIVE and not order.funds_released and order.key not in waiting:
-                self._orders.release_funds(order)
+                self._orders.funds.release(order)
 
 
 class _Runner:
