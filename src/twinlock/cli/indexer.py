@@ -27,6 +27,7 @@ from twinlock.cli.indexer_upkeep import COMMANDS
 from twinlock.electrum.framing import LineDecoder, decode_replies, encode_request
 from twinlock.indexer.controller import serve
 from twinlock.indexer.env import SETTINGS, Env, Service, make_env
+from twinlock.indexer.memory import give_back_early
 from twinlock.indexer.progress import DONE, Progress, Show
 from twinlock.seams import SystemClock, SystemEntropy
 
@@ -80,6 +81,7 @@ def _hide(text: str) -> str:
 async def _run(env: Env) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each wallet takes one
+    give_back_early()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -20,6 +20,7 @@ from twinlock.indexer.block_source import NodeSource
 from twinlock.indexer.check import Checker, hashes_of
 from twinlock.indexer.controller import reorg_limit_of
 from twinlock.indexer.lock import DirectoryLock
+from twinlock.indexer.memory import shares
 from twinlock.indexer.progress import size_text
 from twinlock.indexer.snapshot import export_snapshot, import_snapshot
 from twinlock.indexer.storage.disk import RealDisk
@@ -108,11 +109,12 @@ def check(config: Path | None, **flags: Any) -> None:
 @click.command()
 @settings
 def compact(config: Path | None, **flags: Any) -> None:
-    """Make one run of all that cannot change any more, in a stopped server's index. Takes memory like its size."""
+    """Make one run of all that cannot change any more, in a stopped server's index."""
     env, coin = environment(config, flags)
     lock = DirectoryLock(env.data_dir)
     try:
-        storage = SegmentStorage(RealDisk(env.data_dir), coin.genesis_hash, reorg_limit_of(env, coin))
+        memory = shares(env.memory).rows  # nothing else is at work
+        storage = SegmentStorage(RealDisk(env.data_dir), coin.genesis_hash, reorg_limit_of(env, coin), memory)
         before = len(storage.segments)
         storage.compact()
         click.echo(f"{before} pieces became {len(storage.segments)}")

@@ -42,6 +42,11 @@ class LineDecoder:
         self._buffer = bytearray()
         self._scanned = 0
 
+    @property
+    def held(self) -> int:
+        """Bytes of the line that is not complete."""
+        return len(self._buffer)
+
     def feed(self, data: bytes) -> list[bytes]:
         """The lines that `data` completes, without their ends. Raises FrameError for one longer than the limit."""
         self._buffer += data

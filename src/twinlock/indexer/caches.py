@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-_STATUSES = 500_000
-_PROGRESS = 100_000
-_TREES_SIZE = 64 << 20
+_PER_STATUS, _PER_PROGRESS = 330, 400
+"""Bytes that an entry takes, about."""
 
 
 class StatusCache:
     """Status hashes by script, the most recently asked ones, and how far the hash over the chain's part has come."""
 
-    def __init__(self, limit: int = _STATUSES, progress_limit: int = _PROGRESS) -> None:
-        self._limit = limit
-        self._progress_limit = progress_limit
+    def __init__(self, room: int) -> None:
+        """room: bytes; of these, a quarter is for what statuses go on from."""
+        self._limit = max(1, room * 3 // 4 // _PER_STATUS)
+        self._progress_limit = max(1, room // 4 // _PER_PROGRESS)
         self._kept: OrderedDict[bytes, str | None] = OrderedDict()
         self._progress: OrderedDict[bytes, bytes] = OrderedDict()
 
@@ -65,7 +65,7 @@ class StatusCache:
 class TreeCache:
     """Merkle trees of blocks, by height, up to a number of bytes."""
 
-    def __init__(self, limit: int = _TREES_SIZE) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
         self._size = 0
         self._kept: OrderedDict[int, bytes] = OrderedDict()

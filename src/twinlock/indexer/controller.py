@@ -23,6 +23,7 @@ from twinlock.indexer.first_sync import first_sync
 from twinlock.indexer.irc import Irc, Meeting
 from twinlock.indexer.local_rpc import LocalRPC
 from twinlock.indexer.lock import DirectoryLock
+from twinlock.indexer.memory import Ceiling, shares, trim
 from twinlock.indexer.mempool import Mempool
 from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.news import News
@@ -45,6 +46,7 @@ log = structlog.get_logger("indexer")
 
 _LOOK_AFTER_SECONDS = 5.0
 _TIDY_SECONDS = 0.2
+_ROOM_SECONDS = 0.1
 _SHOW_SECONDS = 1.0
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
@@ -82,12 +84,14 @@ class Controller:
         self.coin = coin(env.coin, Network(env.network))
         self.reorg_limit = reorg_limit_of(env, self.coin)
         self.daemon = Daemon(*self.nodes(env.daemon_urls))
-        self.storage, damage = open_storage(RealDisk(env.data_dir), self.coin.genesis_hash, self.reorg_limit)
+        self.room = shares(env.memory)
+        disk = RealDisk(env.data_dir)
+        self.storage, damage = open_storage(disk, self.coin.genesis_hash, self.reorg_limit, self.room.chores)
         if damage:
             log.error("the index is built anew", reason=damage)
         self.mempool = Mempool(self.storage)
         self.files = BlockFiles(self.coin.p2p_magic)
-        self.view = View(self.storage, self.mempool, self.files)
+        self.view = View(self.storage, self.mempool, self.files, self.room)
         self.processor = BlockProcessor(
             self.daemon, self.storage, Prefetcher(self.daemon, self.files), self.files, self.coin, self.reorg_limit
         )
@@ -124,6 +128,7 @@ class Controller:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._follow())
                 group.create_task(self._look_after(certificate))
+                group.create_task(self._keep_room())
                 group.create_task(self._tidy())
                 group.create_task(self.peers.run())
                 if self.irc:
@@ -135,7 +140,6 @@ class Controller:
             self.news.close()
             self.daemon.close()
             self.files.close()
-            self.view.close()
             self.storage.close()
             self._lock.release()
 
@@ -160,6 +164,13 @@ class Controller:
             self.sessions.drop_idle()
             if certificate and certificate.reload():
                 log.info("the certificate was loaded again")
+
+    async def _keep_room(self) -> None:
+        ceiling = Ceiling(self.env.memory, (self.storage.let_go, trim, self.view.forget))
+        while True:
+            await self.clock.sleep(_ROOM_SECONDS)
+            self.sessions.make_room()
+            ceiling.look()
 
     async def _tidy(self) -> None:
         """Do the storage's chores in a thread, so that nobody waits for them."""
@@ -238,7 +249,7 @@ class Controller:
                     self.reorg_limit,
                     self.clock,
                     self.entropy,
-                    memory=self.env.memory,
+                    memory=self.room.rows,
                     auxpow=self.coin.auxpow,
                     progress=progress,
                 )

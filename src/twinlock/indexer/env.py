@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from twinlock.errors import TwinlockError
+from twinlock.indexer.memory import DEFAULT_MEMORY
 
 
 class EnvError(TwinlockError):
@@ -69,7 +70,7 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     use_block_files: bool = True
     poll_ms: int = 0
     reorg_limit: int = 0
-    memory: int = 600 << 20
+    memory: int = DEFAULT_MEMORY
     max_sessions: int = 1000
     max_recv: int = 1_000_000
     max_send: int = 8_100_000
@@ -203,7 +204,7 @@ SETTINGS = (
     Setting("use_block_files", "USE_BLOCK_FILES", _switch, "Read the node's block files where they can be read."),
     Setting("poll_ms", "DAEMON_POLL_INTERVAL_BLOCKS", _seconds_or_count, "How often to ask a silent node, ms."),
     Setting("reorg_limit", "REORG_LIMIT", _seconds_or_count, "Blocks that can be undone; the coin's custom when 0."),
-    Setting("memory", "MEMORY", _size, "What a first sync may hold in memory: 300M or more."),
+    Setting("memory", "MEMORY", _size, "What the program may hold in memory, at most: 300M or more."),
     Setting("max_sessions", "MAX_SESSIONS", _seconds_or_count, "Wallets connected at once."),
     Setting("max_recv", "MAX_RECV", _seconds_or_count, "Bytes of one request."),
     Setting("max_send", "MAX_SEND", _seconds_or_count, "Bytes of one answer."),

@@ -68,7 +68,7 @@ def get_status(session: Session, script: Script) -> Any:
 
 
 def first_use(session: Session, script: Script) -> dict[str, Any] | None:
-    rows = session.view.index.history(script[1])
+    rows = session.view.index.history(script[1], most=1)
     if rows:
         tx_hash, height = rows[0]
         block = session.view.index.block_hash(height)[::-1].hex()
@@ -220,10 +220,9 @@ async def _transaction(session: Session, key: bytes, place: Place | None) -> Sca
 
 async def _find_spender(session: Session, key: bytes, vout: int, script: bytes, since: int) -> tuple[bytes, int] | None:
     """Among the script's transactions, the one that spends the outpoint."""
-    rows = [row for row in session.view.index.history(script) if row[1] >= since]
-    if len(rows) > _SEARCHED:
+    if session.view.index.history_size(script, since) > _SEARCHED:
         raise RpcError(HISTORY_TOO_LARGE, "history too large")
-    for number, (tx_hash, height) in enumerate(rows):
+    for number, (tx_hash, height) in enumerate(session.view.index.history(script, since)):
         if number % _AT_ONCE == 0:
             await asyncio.sleep(0)  # others have their turn
         place = session.view.index.find(tx_hash)

@@ -19,10 +19,6 @@ from twinlock.seams import Clock, Entropy
 log = structlog.get_logger("indexer.sync")
 
 _HASHES_AT_ONCE = 20_000
-_BASE = 240 << 20
-"""Bytes that the program takes besides the rows of a build: itself, blocks on their way, a part's sections."""
-
-_LEAST_MEMORY = 50 << 20
 _LEAST = 100
 """Fewer blocks than this are not worth a bulk build."""
 
@@ -41,7 +37,7 @@ async def first_sync(
 ) -> None:
     """Build the index of all blocks deeper than `reorg_limit` when there is none yet. May be cancelled at any time.
 
-    progress: is told how far the build is.
+    memory: bytes that rows may take. progress: is told how far the build is.
     """
     tip = await daemon.typed(int, "getblockcount")
     count = tip + 1 - reorg_limit
@@ -80,10 +76,10 @@ def _build(
     stop: threading.Event,
     progress: Progress,
 ) -> None:
-    bulk = storage.bulk(entropy, auxpow, max(memory - _BASE, _LEAST_MEMORY))
+    bulk = storage.bulk(entropy, auxpow, memory)
     if bulk.blocks and hashes[bulk.blocks - 1 : bulk.blocks] != [bulk.tip]:
         bulk.clean()  # the chain is another one now
-        bulk = storage.bulk(entropy, auxpow, max(memory - _BASE, _LEAST_MEMORY))
+        bulk = storage.bulk(entropy, auxpow, memory)
     if bulk.blocks:
         log.info("first sync goes on", height=bulk.blocks)
     first = bulk.blocks

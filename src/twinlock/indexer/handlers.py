@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from twinlock.indexer.banner import SOFTWARE
 from twinlock.indexer.banner import banner as banner_text
 from twinlock.indexer.daemon import DaemonError, unhex
 from twinlock.indexer.methods import DAEMON_ERROR, HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request
+from twinlock.indexer.view import LARGE, Answer
 from twinlock.kernels.scan import scan_tx
 from twinlock.kernels.scan import tx_hash as kernel_tx_hash
 
@@ -189,19 +191,25 @@ def headers_subscribe(session: Session) -> dict[str, Any]:
 _SHORTEST_ENTRY = 99
 """Bytes of a history's entry, by the custom of Electrum servers' limits."""
 
+_ENTRY = 100
+"""Bytes that an entry of an answer takes, about."""
+
 
 def get_balance(session: Session, script: tuple[str, bytes]) -> dict[str, int]:
     return session.view.balance(script[1])
 
 
 def get_history(session: Session, script: tuple[str, bytes], from_height: int, to_height: int) -> Any:
-    room = (session.env.max_send - 100) // _SHORTEST_ENTRY
-    if from_height or to_height != -1:
-        return session.view.history_between(script[1], from_height, to_height, room)
-    if session.view.index.history_size(script[1]) >= room:
-        raise RpcError(HISTORY_TOO_LARGE, "history too large")
     view = session.view
-    return view.large_history(script[1]) if view.large(script[1]) else view.history(script[1])
+    count = view.index.history_size(script[1], from_height, to_height)
+    if count >= (session.env.max_send - 100) // _SHORTEST_ENTRY:
+        raise RpcError(HISTORY_TOO_LARGE, "history too large")
+    return _soon(session, count, view.history(script[1], from_height, to_height))
+
+
+def _soon(session: Session, entries: int, answer: Answer) -> Any:
+    """An answer of so many entries; later, where it takes so long that others would notice."""
+    return session.manager.large.ask(session, _ENTRY * entries, answer) if entries > LARGE else answer()
 
 
 def get_mempool(session: Session, script: tuple[str, bytes]) -> list[dict[str, Any]]:
@@ -209,8 +217,7 @@ def get_mempool(session: Session, script: tuple[str, bytes]) -> list[dict[str, A
 
 
 def list_unspent(session: Session, script: tuple[str, bytes]) -> Any:
-    view = session.view
-    return view.large_unspent(script[1]) if view.large(script[1]) else view.unspent(script[1])
+    return _soon(session, session.view.index.history_size(script[1]), session.view.unspent(script[1]))
 
 
 def status_of(session: Session, script: bytes) -> str | None:
@@ -228,7 +235,7 @@ def status_soon(session: Session, script: bytes) -> Any:
 
 
 async def _status_later(session: Session, script: bytes) -> str | None:
-    await session.view.prepare_status(script)
+    await session.view.prepare_status(script, partial(session.manager.large.ask, session, 0))
     return status_of(session, script)
 
 

@@ -111,7 +111,7 @@ class LocalRPC:
             "index_pieces": len(c.storage.segments),
             "mempool": len(c.mempool.txs),
             "sessions": len(c.sessions.sessions),
-            "subscriptions": sum(len(watchers) for watchers in c.sessions.watchers.values()),
+            "subscriptions": c.sessions.watchers.count,
             "requests": c.sessions.requests,
             "held": c.sessions.held,
             "ready": c.ready,

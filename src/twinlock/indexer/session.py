@@ -47,6 +47,9 @@ _encode = msgspec.json.Encoder().encode
 _TURN_SECONDS = 0.005
 """How long one session is answered before others have their turn."""
 
+_TURN_BYTES = 1 << 18
+"""How much is said in one go before it is looked whether the other side reads."""
+
 _UNREAD = 4
 """So many times the largest answer may wait for a session that does not read; then it is ended."""
 
@@ -101,6 +104,9 @@ class Session(asyncio.Protocol):
         self.subscriptions = Subscriptions(self, manager.watchers)
         self._waiting: deque[bytes] = deque()
         self._out: list[bytes] = []
+        self._said = 0  # bytes in it
+        self._batched = self._unheard = 0  # bytes of batches, and of all requests, that wait for their answers
+        self._gathered = 0  # bytes of answers that wait for others of their batch
         self._modern: bool | None = None  # whether it speaks JSON-RPC 2.0; told by its first message
         self._closing = False
         self._padding = False
@@ -140,6 +146,8 @@ class Session(asyncio.Protocol):
         self.subscriptions.end()
         for task in (*self._tasks, *self._asked):
             task.cancel()
+        self.manager.unread.note(self, 0)
+        self.manager.unheard.note(self, 0)
 
     def data_received(self, data: bytes) -> None:
         self.last_heard = self.manager.clock.monotonic()
@@ -148,7 +156,7 @@ class Session(asyncio.Protocol):
         try:
             self._waiting += self._lines.feed(data)
         except FrameError as error:
-            self._out.append(self._error(None, INVALID_REQUEST, str(error)))
+            self._say(self._error(None, INVALID_REQUEST, str(error)))
             self._closing = True
         self.resume()
 
@@ -166,18 +174,24 @@ class Session(asyncio.Protocol):
             self._line(self._waiting.popleft())
             if self._owed > _MOST_OWED:
                 self._pay()
+            if self._said > _TURN_BYTES:
+                self.flush()
             if self._waiting and self.manager.clock.monotonic() > end:
                 asyncio.get_running_loop().call_soon(self.resume)
                 break
         self.flush()
         self._read(not self._waiting and not self._slowed and self.stuck_since is None)
+        unheard = self._lines.held + self._batched + sum(map(len, self._waiting))
+        if unheard != self._unheard:
+            self._unheard = unheard
+            self.manager.unheard.note(self, unheard)
 
     def _pay(self) -> None:
         """Charge what refused requests cost; those that are answered are charged with their answers."""
         try:
             self.charge(0)
         except RpcError as error:
-            self._out.append(self._refusal(None, error))
+            self._say(self._refusal(None, error))
 
     def pause_writing(self) -> None:
         self.stuck_since = self.manager.clock.monotonic()
@@ -185,7 +199,14 @@ class Session(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self.stuck_since = None
+        self.manager.unread.note(self, self.unread)
         self.resume()
+        self.manager.large.go_on()
+
+    @property
+    def unread(self) -> int:
+        """Bytes of answers that it has not read, and of those that wait for others of their batch."""
+        return self._gathered + self._transport.get_write_buffer_size() if self._transport else 0
 
     def _read(self, wanted: bool) -> None:
         """Read from the other side, or let it wait."""
@@ -255,6 +276,10 @@ class Session(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
+    def _say(self, line: bytes) -> None:
+        self._out.append(line)
+        self._said += len(line)
+
     def flush(self) -> None:
         """Send everything that was said, in one go."""
         if self._transport is None:
@@ -262,11 +287,14 @@ class Session(asyncio.Protocol):
         if self._out:
             data = b"".join(self._out)
             self._out.clear()
+            self._said = 0
             if self._padding:
                 data = padded(data, self.sent, self.env.max_send)
             self.sent += len(data)
             self._transport.write(data)
-            if self._transport.get_write_buffer_size() > _UNREAD * self.env.max_send:
+            if unread := self.unread:
+                self.manager.unread.note(self, unread)
+            if unread > _UNREAD * self.env.max_send:
                 log.info("ended one who does not read", session=self.number)
                 self.abort()
                 return
@@ -283,14 +311,14 @@ class Session(asyncio.Protocol):
         except FrameError as error:
             cause = error.__cause__
             broken = cause is not None and not isinstance(cause, msgspec.ValidationError)
-            self._out.append(self._error(None, PARSE_ERROR if broken else INVALID_REQUEST, str(error)))
+            self._say(self._error(None, PARSE_ERROR if broken else INVALID_REQUEST, str(error)))
             return
         if batch:
-            self._ask(self._batch(requests))
+            self._ask(self._batch(requests, len(line)))
             return
         reply = self._answer(requests[0])
         if isinstance(reply, bytes):
-            self._out.append(reply)
+            self._say(reply)
         elif reply is not None:
             self._ask(self._later(reply))
 
@@ -367,33 +395,44 @@ class Session(asyncio.Protocol):
         return (_ERROR if self._modern is not False else _ERROR_1) % (body, _encode(request_id))
 
     async def _later(self, reply: Awaitable[bytes]) -> None:
-        self._out.append(await reply)
+        self._say(await reply)
         self.flush()
 
-    async def _batch(self, requests: list[Request]) -> None:
-        """Answer a batch in turns, like single requests. All its answers together may be as large as one."""
+    async def _batch(self, requests: list[Request], size: int) -> None:
+        """Answer a batch of so many bytes in turns, like single requests. All its answers may be as large as one."""
         replies: list[bytes] = []
-        size = 0
-        end = self.manager.clock.monotonic() + _TURN_SECONDS
-        for request in requests:
-            while self._blocked:
-                self._free.clear()
-                await self._free.wait()
-            if self._closing:
-                break
-            if size > self.env.max_send:
-                reply: Any = self._error(request.id, INVALID_REQUEST, "response too large (the batch's answers)")
-            else:
-                reply = self._answer(request)
-            if reply is not None:
-                replies.append((reply if isinstance(reply, bytes) else await reply).rstrip(b"\n"))
-                size += len(replies[-1])
-            if self.manager.clock.monotonic() > end:
-                await asyncio.sleep(0)
-                end = self.manager.clock.monotonic() + _TURN_SECONDS
-        if replies:
-            self._out.append(b"[" + b",".join(replies) + b"]\n")
+        self._batched += size
+        gathered = 0
+        try:
+            end = self.manager.clock.monotonic() + _TURN_SECONDS
+            for request in requests:
+                while self._blocked:
+                    self._free.clear()
+                    await self._free.wait()
+                if self._closing:
+                    break
+                if gathered > self.env.max_send:
+                    reply: Any = self._error(request.id, INVALID_REQUEST, "response too large (the batch's answers)")
+                else:
+                    reply = self._answer(request)
+                if reply is not None:
+                    replies.append((reply if isinstance(reply, bytes) else await reply).rstrip(b"\n"))
+                    gathered += len(replies[-1])
+                    self._gather(len(replies[-1]))
+                if self.manager.clock.monotonic() > end:
+                    await asyncio.sleep(0)
+                    end = self.manager.clock.monotonic() + _TURN_SECONDS
+            if replies:
+                self._say(b"[" + b",".join(replies) + b"]\n")
+        finally:
+            self._batched -= size
+            self._gather(-gathered)
         self.flush()
+
+    def _gather(self, size: int) -> None:
+        """So much more (less) is kept for answers of batches that are not complete."""
+        self._gathered += size
+        self.manager.unread.note(self, self.unread)
 
     def _ask(self, work: Any) -> None:
         """Let an answer come later; while as many as allowed do, no further request is looked at."""
@@ -419,4 +458,4 @@ class Session(asyncio.Protocol):
     def tell_line(self, line: bytes) -> None:
         """Say a notification; `flush` sends it."""
         if self._transport and not self._closing:
-            self._out.append(line)
+            self._say(line)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import structlog
+
 from twinlock.electrum.framing import encode_note
 from twinlock.indexer import handlers
 from twinlock.indexer.bans import Bans
@@ -14,13 +16,18 @@ from twinlock.indexer.certificate import Certificate
 from twinlock.indexer.costs import Address, Costs
 from twinlock.indexer.daemon import NodeCalls
 from twinlock.indexer.env import Env, Service
+from twinlock.indexer.large import LargeAnswers
 from twinlock.indexer.listeners import Listener, open_listener
+from twinlock.indexer.memory import Hoard, shares
 from twinlock.indexer.session import Session
-from twinlock.indexer.subscriptions import Watch
+from twinlock.indexer.subscriptions import PER_WATCH, Watchers
 from twinlock.indexer.view import View
 from twinlock.seams import Clock
 
+log = structlog.get_logger("indexer.sessions")
 _STUCK_SECONDS = 30.0
+_PATIENCE = 2.0
+"""Seconds that large answers wait for room before one who does not read is ended."""
 
 
 class Follower(Protocol):
@@ -64,6 +71,20 @@ class NoPeers:
         return False
 
 
+def _reads(session: Session) -> bool:
+    return session.stuck_since is None
+
+
+def _end_unread(session: Session) -> None:
+    log.info("ended the one with most unread, for want of memory", session=session.number, unread=session.unread)
+    session.abort()
+
+
+def _end_unheard(session: Session) -> None:
+    log.info("ended the one with most unfinished requests, for want of memory", session=session.number)
+    session.abort()
+
+
 class SessionManager:
     """All sessions: who listens to what, what they share, and what they cost."""
 
@@ -83,7 +104,11 @@ class SessionManager:
         self.clock = clock
         self.sessions: set[Session] = set()
         self.header_sessions: set[Session] = set()
-        self.watchers: dict[bytes, set[Watch]] = {}
+        room = shares(env.memory)
+        self.watchers = Watchers(room.watches // PER_WATCH)
+        self.unread: Hoard[Session] = Hoard(room.unread, _end_unread)
+        self.unheard: Hoard[Session] = Hoard(room.unheard, _end_unheard)
+        self.large = LargeAnswers(_reads, self.unread.fits, clock)
         self.requests = 0
         self.requests_by_method: Counter[str] = Counter()
         self.costs = Costs(env, clock)
@@ -111,6 +136,14 @@ class SessionManager:
             listener.close()
         for session in list(self.sessions):
             session.abort()
+        self.large.close()
+
+    def make_room(self) -> None:
+        """To be called a few times a second: where large answers wait for sessions that do not read, somebody goes."""
+        self.unread.measure(lambda session: session.unread)
+        if self.large.short_for > _PATIENCE:
+            self.unread.end_greediest()
+        self.large.go_on()
 
     def drop_idle(self) -> None:
         """End sessions that were silent, or did not read what they were sent, for too long; give up late requests."""
@@ -157,7 +190,7 @@ class SessionManager:
                 session.flush()
         told = set()
         for script in scripts & self.watchers.keys():
-            for watch in list(self.watchers[script]):
+            for watch in self.watchers.of(script):
                 watch.session.subscriptions.tell(watch, self.view)
                 told.add(watch.session)
         for session in told:

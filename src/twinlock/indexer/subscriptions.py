@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import KeysView
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from twinlock.electrum.framing import encode_note
 from twinlock.indexer import extras
+from twinlock.indexer.methods import EXCESSIVE, RpcError
 from twinlock.indexer.view import View
 
 if TYPE_CHECKING:
     from twinlock.indexer.session import Session
 
 _NEWS = b'{"jsonrpc":"2.0","method":"%b","params":["%b",%b]}\n'
+
+
+PER_WATCH = 600
+"""Bytes that a subscription takes, about."""
 
 
 @dataclass(eq=False, slots=True)
@@ -30,48 +36,89 @@ class Watch:
     point: tuple[bytes, int] | None = None
 
 
-class Subscriptions:
-    """Those of one session. `watchers`: everybody's, by script; they are kept in there too."""
+class Watchers:
+    """Everybody's subscriptions, by script. limit: how many there may be."""
 
-    def __init__(self, session: Session, watchers: dict[bytes, set[Watch]]) -> None:
-        self._session = session
-        self._watchers = watchers
-        self._watched: dict[tuple[str, str], Watch] = {}
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_script: dict[bytes, Watch | set[Watch]] = {}  # most scripts have one watcher: no set for that
+        self.count = 0
 
     def __len__(self) -> int:
-        return len(self._watched)
+        """Scripts that somebody watches."""
+        return len(self._by_script)
+
+    def keys(self) -> KeysView[bytes]:
+        """Those scripts."""
+        return self._by_script.keys()
+
+    def of(self, script: bytes) -> tuple[Watch, ...]:
+        """Who watches a script."""
+        found = self._by_script.get(script, ())
+        return (found,) if isinstance(found, Watch) else tuple(found)
+
+    def add(self, watch: Watch) -> None:
+        """Raises RpcError where there is no room for more."""
+        if self.count >= self._limit:
+            raise RpcError(EXCESSIVE, "the server has no room for more subscriptions")
+        self.count += 1
+        known = self._by_script.setdefault(watch.script, watch)
+        if isinstance(known, set):
+            known.add(watch)
+        elif known is not watch:
+            self._by_script[watch.script] = {known, watch}
+
+    def discard(self, watch: Watch) -> None:
+        """No longer tell this one."""
+        self.count -= 1
+        known = self._by_script[watch.script]
+        if isinstance(known, set):
+            known.discard(watch)
+        if known is watch or not known:
+            del self._by_script[watch.script]
+
+
+class Subscriptions:
+    """Those of one session. `watchers`: everybody's; they are kept in there too."""
+
+    def __init__(self, session: Session, watchers: Watchers) -> None:
+        self._session = session
+        self._watchers = watchers
+        self._watched: dict[str, dict[str, Watch]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._watched.values()))
 
     def watch(self, method: str, text: str, script: bytes, known: Any, point: tuple[bytes, int] | None = None) -> None:
-        """Notify the session, under the method's name, when what it knows changes."""
-        watch = self._watched.get((method, text))
-        if watch is None:
-            watch = self._watched[method, text] = Watch(self._session, method, text, script, known, point)
-            self._watchers.setdefault(script, set()).add(watch)
-            self._count()
-        watch.known = known
+        """Notify the session, under the method's name, when what it knows changes.
+
+        Raises RpcError where there is no room for more.
+        """
+        watched = self._watched.setdefault(method, {})
+        if watch := watched.get(text):
+            watch.known = known
+            return
+        watch = Watch(self._session, method, text, script, known, point)
+        self._watchers.add(watch)
+        watched[text] = watch
+        if self._session.account:
+            self._session.account.subscriptions += 1
 
     def unwatch(self, method: str, text: str) -> bool:
         """Stop telling; whether it was subscribed."""
-        watch = self._watched.pop((method, text), None)
+        watch = self._watched.get(method, {}).pop(text, None)
         if watch is not None:
-            self._forget(watch)
-            self._count()
+            self._watchers.discard(watch)
+            if self._session.account:
+                self._session.account.subscriptions -= 1
         return watch is not None
 
     def end(self) -> None:
         """Stop telling of anything: the session has gone."""
-        for watch in self._watched.values():
-            self._forget(watch)
-
-    def _count(self) -> None:
-        if self._session.account:
-            self._session.account.subscriptions = len(self._watched)
-
-    def _forget(self, watch: Watch) -> None:
-        watchers = self._watchers.get(watch.script, set())
-        watchers.discard(watch)
-        if not watchers:
-            self._watchers.pop(watch.script, None)
+        for watched in self._watched.values():
+            for watch in watched.values():
+                self._watchers.discard(watch)
+        self._watched.clear()
 
     def tell(self, watch: Watch, view: View) -> None:
         """Notify of a subscription's present state unless the session knows it."""

@@ -1,48 +1,53 @@
 """View: one consistent picture of chain and mempool, and the answers that wallets derive from it.
 
 Every method runs without a pause between its reads, and chain and mempool change together between two of them,
-so each answer describes a single state. What is large is worked out in a thread, from a snapshot of the moment at which
-it was asked for.
+so each answer describes a single state. What may be large is given as something to call, here or in a thread: it
+answers from a snapshot of the moment at which it was asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import msgspec
 
 from twinlock.indexer.block_files import BlockFiles
 from twinlock.indexer.caches import StatusCache, TreeCache
+from twinlock.indexer.memory import DEFAULT_MEMORY, Shares, shares
 from twinlock.indexer.mempool import Mempool
 from twinlock.indexer.merkle import HeaderTree
-from twinlock.indexer.methods import HISTORY_TOO_LARGE, RpcError
 from twinlock.indexer.storage.seam import Index, Place
 from twinlock.kernels.index import POINT, merkle_branch_json, merkle_tree
 
-_LARGE = 3000
+LARGE = 3000
 """Entries of a history from which on a thread works on it: a third of a millisecond's work."""
 
 _HASHED_AT_ONCE = 1000
 """Headers hashed in one go, for proofs under a checkpoint: a few milliseconds' work."""
 
-_T = TypeVar("_T")
+Answer = Callable[[], msgspec.Raw]
+"""An answer that is yet to be worked out."""
+
+Elsewhere = Callable[[Callable[[], Any]], Awaitable[Any]]
+"""Has something done in a thread."""
 
 
 class View:
     """What is known of each script."""
 
-    def __init__(self, index: Index, mempool: Mempool, files: BlockFiles) -> None:
+    def __init__(self, index: Index, mempool: Mempool, files: BlockFiles, room: Shares | None = None) -> None:
+        """room: what caches may hold; without it, what they may by default."""
+        room = room or shares(DEFAULT_MEMORY)
         self._files = files
         self.index = index
         self.mempool = mempool
-        self._statuses = StatusCache()
+        self._statuses = StatusCache(room.statuses)
         self._headers = HeaderTree()
-        self._trees = TreeCache()
+        self._trees = TreeCache(room.trees)
         self._undone = 0  # how often blocks were undone
-        self._worker = ThreadPoolExecutor(1, "large answers")  # one: two would keep the loop from its core
 
     def touch(self, scripts: set[bytes]) -> None:
         """Forget what was computed for these."""
@@ -111,49 +116,37 @@ class View:
 
     def large(self, script: bytes) -> bool:
         """Whether the script's history is so long that others would notice waiting for it."""
-        return self.index.history_size(script) > _LARGE
+        return self.index.history_size(script) > LARGE
 
-    async def prepare_status(self, script: bytes) -> None:
-        """Do most of the work for a large script's status in a thread; `status` is quick then."""
+    def forget(self) -> None:
+        """Let go of what can be worked out again."""
+        self._statuses.clear()
+        self._trees.clear()
+
+    async def prepare_status(self, script: bytes, elsewhere: Elsewhere) -> None:
+        """Have most of the work for a large script's status done elsewhere; `status` is quick then."""
         while not self._statuses.progress(script):
             undone = self._undone
-            _, progress = await self._elsewhere(self.index.snapshot().status, script, b"")
+            _, progress = await elsewhere(partial(self.index.snapshot().status, script, b""))
             if not progress:
                 return
             if undone == self._undone:
                 self._statuses.put_progress(script, progress)
 
-    async def large_history(self, script: bytes) -> msgspec.Raw:
-        """`history`, as it is now, worked out in a thread."""
-        confirmed = self.index.snapshot().history_json
-        return await self._elsewhere(_json_list_of, confirmed, (script,), self.unconfirmed(script))
+    def history(self, script: bytes, start: int = 0, end: int = -1) -> Answer:
+        """Gives confirmed entries in chain order, then the mempool's: as they are now, whenever it is called.
 
-    async def large_unspent(self, script: bytes) -> msgspec.Raw:
-        """`unspent`, as it is now, worked out in a thread."""
-        confirmed = self.index.snapshot().unspent_json
-        return await self._elsewhere(_json_list_of, confirmed, (script, self._spent(script)), self._new_coins(script))
+        Of heights `start` to `end` (excluded) only; -1: all that follow, and the mempool.
+        """
+        confirmed = partial(self.index.snapshot().history_json, script, start, end)
+        return partial(_json_list, confirmed, self.unconfirmed(script) if end < 0 else [])
 
-    def _elsewhere(self, work: Callable[..., _T], *args: Any) -> Awaitable[_T]:
-        return asyncio.get_running_loop().run_in_executor(self._worker, work, *args)
-
-    def close(self) -> None:
-        """Let go of the thread."""
-        self._worker.shutdown(wait=False, cancel_futures=True)
-
-    def history(self, script: bytes) -> msgspec.Raw:
-        """Confirmed entries in chain order, then the mempool's."""
-        return _json_list(self.index.history_json(script), self.unconfirmed(script))
-
-    def history_between(self, script: bytes, start: int, end: int, room: int) -> list[dict[str, Any]]:
-        """Entries of heights `start` to `end` (excluded; -1: all that follow, and the mempool). At most `room`."""
-        rows = [
-            {"height": height, "tx_hash": tx_hash[::-1].hex()}
-            for tx_hash, height in self.index.history(script)
-            if start <= height and (end < 0 or height < end)
-        ]
-        if len(rows) >= room:
-            raise RpcError(HISTORY_TOO_LARGE, "history too large")
-        return rows + (self.unconfirmed(script) if end < 0 else [])
+    def unspent(self, script: bytes) -> Answer:
+        """Gives confirmed outputs not spent in the mempool, in chain order, then the mempool's own: as they are now."""
+        if not self.mempool.touches(script):
+            return partial(_json_list, partial(self.index.snapshot().unspent_json, script, b""), [])
+        spent = b"".join(POINT.pack(*point) for point in self.mempool.spends(script))
+        return partial(_json_list, partial(self.index.snapshot().unspent_json, script, spent), self._new_coins(script))
 
     def unconfirmed(self, script: bytes) -> list[dict[str, Any]]:
         """The mempool's part of the history."""
@@ -164,15 +157,6 @@ class View:
         """Confirmed ignores the mempool; unconfirmed is the mempool's difference. Atoms."""
         return {"confirmed": self.index.balance(script), "unconfirmed": self.mempool.delta(script)}
 
-    def unspent(self, script: bytes) -> msgspec.Raw:
-        """Confirmed outputs not spent in the mempool, in chain order, then the mempool's own."""
-        if not self.mempool.touches(script):
-            return msgspec.Raw(b"[%b]" % self.index.unspent_json(script, b""))
-        return _json_list(self.index.unspent_json(script, self._spent(script)), self._new_coins(script))
-
-    def _spent(self, script: bytes) -> bytes:
-        return b"".join(POINT.pack(*point) for point in self.mempool.spends(script))
-
     def _new_coins(self, script: bytes) -> list[dict[str, Any]]:
         return [
             {"height": 0, "tx_hash": tx_hash[::-1].hex(), "tx_pos": vout, "value": value}
@@ -180,15 +164,10 @@ class View:
         ]
 
 
-def _json_list_of(
-    confirmed: Callable[..., bytes], args: tuple[bytes, ...], unconfirmed: list[dict[str, Any]]
-) -> msgspec.Raw:
-    return _json_list(confirmed(*args), unconfirmed)
-
-
-def _json_list(confirmed: bytes, unconfirmed: list[dict[str, Any]]) -> msgspec.Raw:
+def _json_list(confirmed: Callable[[], bytes], unconfirmed: list[dict[str, Any]]) -> msgspec.Raw:
     """Both parts as one JSON list."""
+    rows = confirmed()
     if not unconfirmed:
-        return msgspec.Raw(b"[%b]" % confirmed)
+        return msgspec.Raw(b"[%b]" % rows)
     tail = msgspec.json.encode(unconfirmed)
-    return msgspec.Raw(b"[%b,%b" % (confirmed, tail[1:]) if confirmed else tail)
+    return msgspec.Raw(b"[%b,%b" % (rows, tail[1:]) if rows else tail)
