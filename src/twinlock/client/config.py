@@ -98,6 +98,7 @@ class Pace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     request_timeout: float = 60.0
     swap_check: float = 10.0
     bond_check: float = 20.0
+    second_opinion: float = 600.0
 
 
 class ClientConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

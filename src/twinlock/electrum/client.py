@@ -63,8 +63,8 @@ class ElectrumClient:
 
     servers: tried in this order. genesis_hash: display hex of the chain that they must serve. entropy: spreads
     reconnections of many clients. on_connect: awaited with each new conversation before any request uses it (to
-    subscribe again); may raise ElectrumError to turn the server down. on_note: gets every notification.
-    patience: seconds that a request may take in all.
+    subscribe again); may raise ElectrumError to turn the server down. on_note: gets every notification. on_lie: told of
+    each server that is left alone for lying, and why. patience: seconds that a request may take in all.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class ElectrumClient:
         dial: Dial | None = None,
         on_connect: Callable[[Connection], Awaitable[None]] | None = None,
         on_note: Callable[[Note], None] | None = None,
+        on_lie: Callable[[Endpoint, ElectrumError], None] | None = None,
         patience: float = PATIENCE_TOTAL_S,
     ) -> None:
         if not servers:
@@ -88,6 +89,7 @@ class ElectrumClient:
         self._dial = dial or Dialer()
         self._on_connect = on_connect
         self._on_note = on_note or _ignore
+        self._on_lie = on_lie
         self._patience = patience
         self._live: Connection | None = None
         self._changed = asyncio.Event()
@@ -226,6 +228,8 @@ class ElectrumClient:
             self.last_error = error
             log.info("a conversation ended", server=str(endpoint), code=error.code, reason=str(error))
             lied = isinstance(error, _LIES)
+            if lied and self._on_lie is not None:
+                self._on_lie(endpoint, error)
             self._rest(endpoint, REST_S if lied else PAUSE_S)
             useful = useful and not lied
         return useful

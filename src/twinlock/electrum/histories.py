@@ -72,11 +72,16 @@ class Histories:
         entries = tuple(HistoryEntry(i.tx_hash, i.height if i.height > 0 else None, i.height < 0) for i in items)
         return ScriptState(script, entries, self._headers.chain.height)
 
-    async def prove(self, asker: Batcher, items: Sequence[HistoryItem]) -> None:
-        """Check the blocks of these entries. Raises LyingServerError."""
+    async def prove(self, asker: Batcher, items: Sequence[HistoryItem], *, follow: bool = True) -> None:
+        """Check the blocks of these entries. Raises LyingServerError.
+
+        follow: the chain may have moved meanwhile, so take the asker's tip and try again.
+        """
         try:
             await self._prove(asker, items)
         except LyingServerError:
+            if not follow:
+                raise
             await self._follow(asker)
             await self._prove(asker, items)
 

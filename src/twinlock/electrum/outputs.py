@@ -12,7 +12,7 @@ import msgspec
 
 from twinlock.chain.terms import CoinPoint
 
-from .errors import ElectrumError, LyingServerError, UnknownTransactionError
+from .errors import ElectrumError, LyingServerError, ServerError, UnknownTransactionError
 from .histories import Batcher, Histories
 from .methods import HistoryItem
 from .states import OutputStatus
@@ -42,7 +42,20 @@ async def output_status(histories: Histories, asker: Batcher, point: CoinPoint, 
         raise LyingServerError("history", "a history names a transaction that its server does not have") from error
 
 
-async def _look(histories: Histories, asker: Batcher, point: CoinPoint, script: bytes) -> OutputStatus | None:
+async def proven_status(histories: Histories, asker: Batcher, point: CoinPoint, script: bytes) -> OutputStatus | None:
+    """The part of it that a server proves in blocks that we follow already; None where it proves nothing."""
+    try:
+        status = await _look(histories, asker, point, script, follow=False)
+    except (LyingServerError, ServerError):
+        return None
+    if status is None or status.height is None:
+        return None
+    return status if status.spender_height is not None else msgspec.structs.replace(status, spender=None)
+
+
+async def _look(
+    histories: Histories, asker: Batcher, point: CoinPoint, script: bytes, *, follow: bool = True
+) -> OutputStatus | None:
     items = await histories.items(asker, script)
     place = next((i for i, item in enumerate(items) if item.tx_hash == point.txid), None)
     if place is None:
@@ -53,7 +66,7 @@ async def _look(histories: Histories, asker: Batcher, point: CoinPoint, script: 
     entry = items[place]
     # A spender never stands before the transaction that it spends, except in the order of the mempool.
     spender = await _spender(histories, asker, point, script, items[place if entry.height > 0 else 0 :])
-    await histories.prove(asker, [item for item in (entry, spender) if item is not None])
+    await histories.prove(asker, [item for item in (entry, spender) if item is not None], follow=follow)
     height = entry.height if entry.height > 0 else None
     depth = histories.depth(height)
     status = OutputStatus(point, script, tx.outputs[point.index].value, height, depth, coinbase=tx.is_coinbase)

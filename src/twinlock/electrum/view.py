@@ -3,7 +3,7 @@
 A `ChainView` follows the headers, watches scripts and answers questions. It keeps to one server at a time and turns
 to the next when that one fails or is caught lying; what it has told stays true, as every confirmation it tells
 of is proven by a Merkle branch to a header of the chain that it follows. What no light client can prove is that
-a server leaves nothing out.
+a server leaves nothing out; where there are several, `opinions` finds out what another one would have shown.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .errors import (
     UnknownTransactionError,
 )
 from .histories import Histories
+from .opinions import OPINION_S, Opinions
 from .outputs import output_status
 from .states import OutputStatus, ScriptState, Tip, TxProof, Unspent
 from .sync import HeaderSync
@@ -53,12 +54,6 @@ FEE_RATE_S = 30.0
 FEE_TARGETS = (1, 1008)
 """Blocks for which nodes give estimates."""
 
-OPINION_S = 600.0
-"""Seconds between looks at another server's chain."""
-
-CONFIRM_S = 60.0
-"""Seconds after which a better chain elsewhere counts: until then the present server may just be slower."""
-
 RETRY_S = 1.0
 """Seconds until a server that was busy is asked again."""
 
@@ -70,7 +65,8 @@ class ChainView:
     """Use as a context. Every method ends within `patience` seconds; the iterators go on until they are closed.
 
     servers: ``tcp://host:port`` or ``ssl://host:port``, the preferred one first. dial: how to reach them; real
-    connections without it. Raises UnavailableError where no server answers in time.
+    connections without it. opinions: seconds between second opinions, where there are several servers. on_lie: told of
+    each server that is caught, and how. Raises UnavailableError where no server answers in time.
     """
 
     def __init__(
@@ -82,6 +78,8 @@ class ChainView:
         entropy: Entropy,
         dial: Dial | None = None,
         patience: float = 60.0,
+        opinions: float = OPINION_S,
+        on_lie: Callable[[Endpoint, ElectrumError], None] | None = None,
     ) -> None:
         self.coin = coin
         self._clock = clock
@@ -98,9 +96,11 @@ class ChainView:
             dial=dial,
             on_connect=self._watches.connected,
             on_note=self._watches.note,
+            on_lie=on_lie,
             patience=patience,
         )
         self._several = len(set(servers)) > 1
+        self._opinions = Opinions(coin, self._client, self._headers, self._histories, clock, opinions)
         self._tasks: list[asyncio.Task[None]] = []
         self._spreading: set[asyncio.Task[bool]] = set()
 
@@ -108,7 +108,7 @@ class ChainView:
         await self._client.__aenter__()
         self._tasks = [asyncio.create_task(self._work(), name=f"chain-view-{self.coin.symbol}")]
         if self._several:
-            self._tasks.append(asyncio.create_task(self._compare(), name=f"second-opinion-{self.coin.symbol}"))
+            self._tasks.append(asyncio.create_task(self._opinions.run(), name=f"second-opinion-{self.coin.symbol}"))
         return self
 
     async def __aexit__(
@@ -179,7 +179,10 @@ class ChainView:
 
     async def output_status(self, point: CoinPoint, script: bytes) -> OutputStatus | None:
         """What became of an output; None where no such output pays the script, or its transaction is gone."""
-        return await self._ask(lambda: output_status(self._histories, self._client, point, script))
+        status = await self._ask(lambda: output_status(self._histories, self._client, point, script))
+        if self._several and (status is None or status.spender is None):
+            self._opinions.doubt(point, script)
+        return status
 
     async def output(self, point: CoinPoint) -> OutputStatus | None:
         """The same for a coin of which only the ID is known."""
@@ -325,29 +328,6 @@ class ChainView:
             except Exception:  # a defect of ours must not end what others rely on
                 log.exception("watching failed by a defect", coin=self.coin.symbol)
                 await self._retry()
-
-    async def _compare(self) -> None:
-        """Ask another server now and then, lest the present one keep us on a chain of its own or behind the best."""
-        behind = False
-        while True:
-            await self._clock.sleep(CONFIRM_S if behind else OPINION_S)
-            try:
-                better = await self._better_elsewhere()
-                if better and behind:
-                    await self._client.blame(LyingServerError("work", "another server knows a better chain"))
-                behind = better and not behind
-            except ElectrumError:
-                continue  # no opinion is no reason to turn away
-            except Exception:  # a defect of ours must not end what others rely on
-                log.exception("comparing servers failed by a defect", coin=self.coin.symbol)
-
-    async def _better_elsewhere(self) -> bool:
-        ours, theirs = self._headers.chain, HeaderSync(self.coin)
-        async with self._client.another() as connection:
-            await theirs.follow(connection, await connection.call(methods.HEADERS_SUBSCRIBE))
-        fork = ours.fork(theirs.chain)
-        floor = -1 if fork is None else fork
-        return theirs.chain.work_above(floor) > ours.work_above(floor)
 
     async def _retry(self) -> None:
         await self._clock.sleep(RETRY_S)

@@ -1,0 +1,96 @@
+"""Second opinions: another server is asked now and then, lest the present one keep something from us.
+
+Nothing that a server shows can prove that it shows all. But where another one proves, in blocks that we follow, an
+output or its spending that the present one does not show, the present one hides it; and where another one knows a
+better chain, the present one keeps us on a chain of its own.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from twinlock.chain.coins import Coin
+from twinlock.chain.terms import CoinPoint
+from twinlock.seams import Clock
+
+from . import methods
+from .client import ElectrumClient
+from .connection import Connection
+from .errors import ElectrumError, LyingServerError
+from .histories import Histories
+from .outputs import output_status, proven_status
+from .sync import HeaderSync
+
+log = structlog.get_logger(__name__)
+
+OPINION_S = 600.0
+"""Seconds between looks at another server's chain."""
+
+CONFIRM_S = 60.0
+"""Seconds after which a better chain elsewhere counts: until then the present server may just be slower."""
+
+DOUBTS_MAX = 1000
+"""Outputs that are asked about at a time."""
+
+
+class Opinions:
+    """Blames the present server for what another one disproves. pace: seconds between two looks."""
+
+    def __init__(
+        self, coin: Coin, client: ElectrumClient, headers: HeaderSync, histories: Histories, clock: Clock, pace: float
+    ) -> None:
+        self._coin = coin
+        self._client = client
+        self._headers = headers
+        self._histories = histories
+        self._clock = clock
+        self._pace = pace
+        self._doubts: dict[CoinPoint, bytes] = {}
+
+    def doubt(self, point: CoinPoint, script: bytes) -> None:
+        """The present server shows no such output, or nothing that spends it: the next look asks about it."""
+        if len(self._doubts) < DOUBTS_MAX:
+            self._doubts[point] = script
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        behind = False
+        while True:
+            await self._clock.sleep(min(CONFIRM_S, self._pace) if behind else self._pace)
+            try:
+                async with self._client.another() as other:
+                    better = await self._better(other)
+                    lie = await self._hidden(other)
+            except ElectrumError:
+                continue  # no opinion is no reason to turn away
+            except Exception:  # a defect of ours must not end what others rely on
+                log.exception("comparing servers failed by a defect", coin=self._coin.symbol)
+                continue
+            if lie is None and better and behind:
+                lie = LyingServerError("work", "another server knows a better chain")
+            if lie is not None:
+                await self._client.blame(lie)
+            behind = better and not behind
+
+    async def _better(self, other: Connection) -> bool:
+        ours, theirs = self._headers.chain, HeaderSync(self._coin)
+        await theirs.follow(other, await other.call(methods.HEADERS_SUBSCRIBE))
+        fork = ours.fork(theirs.chain)
+        floor = -1 if fork is None else fork
+        return theirs.chain.work_above(floor) > ours.work_above(floor)
+
+    async def _hidden(self, other: Connection) -> LyingServerError | None:
+        doubts, self._doubts = self._doubts, {}
+        for point, script in doubts.items():
+            theirs = await proven_status(self._histories, other, point, script)
+            if theirs is None:
+                continue
+            try:
+                # Asked after the other one, so that it cannot be the slower one only.
+                ours = await output_status(self._histories, self._client, point, script)
+            except LyingServerError as lie:
+                return lie
+            if ours is None or (ours.spender is None and theirs.spender is not None):
+                what = "an output" if ours is None else "the spending of an output"
+                return LyingServerError("history", f"another server proves {what} that this one hides: {point}")
+        return None
