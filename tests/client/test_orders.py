@@ -58,6 +58,18 @@ async def test_an_order_lives_and_is_cancelled(it: World) -> None:
     assert [(event.orders, event.complete) for event in replayed][-1] == (1, True)
 
 
+async def test_an_order_is_cancelled_at_once_while_its_market_is_suspended(it: World) -> None:
+    alice = it.traders["alice"]
+    order = await sell(it)
+    await it.close_epoch()
+    it.server.suspended = True
+    cancel = await it.call(alice.cancel(order.order_id))
+    assert isinstance(cancel, OrderRecord)
+    await it.until(lambda: alice.wallet("ltc").balance().available == FUNDS)
+    assert (order.status, cancel.status) == ("canceled", "executed")
+    assert not alice.swaps()
+
+
 async def test_orders_never_share_a_commitment_even_within_a_millisecond(it: World) -> None:
     orders = [await sell(it, LOT) for _ in range(3)]
     assert len({order.commitment for order in orders}) == len({order.tclient for order in orders}) == 3

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 from tests.client.fake_server import BTC, LTC, MARKET
 from tests.client.world import FUNDS, RATE, SYMBOLS, World, world
 
 from twinlock.chain.tx import Tx
 from twinlock.client.events import SwapStep
 from twinlock.client.store.records import SwapRecord
+from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.orders import Side, TimeInForce
 
 pytestmark = pytest.mark.anyio
@@ -142,6 +144,36 @@ async def test_the_maker_redeems_while_the_taker_sleeps(it: World, server_alive:
     await it.start("bob")
     await assert_swapped(it)
     assert it.swap("bob").redeem_tx
+
+
+async def test_a_taker_that_knows_more_than_the_server_waits_with_its_report_for_the_makers(it: World) -> None:
+    it.server.bend = lambda route, payload: (
+        replace(payload, broadcast_timeout_ms=12 * 60_000) if route == "config:result" else payload
+    )
+    await it.server.hang_up()
+    await it.clock.advance(8)
+    _, taker = await it.matched()
+    it.server.refuse["redeem"] = RpcError(ErrorCode.TRY_AGAIN_LATER, "not now")
+    await it.settle(lambda: reached(it, "alice", "redeemed"))
+    await it.crash("alice")
+    it.server.refuse.clear()
+    await it.settle(lambda: reached(it, "bob", "redeemed"))
+
+    def reports() -> int:
+        return sum(report.order_id == taker.order_id for report in it.server.asked("redeem"))
+
+    before = reports()
+    await it.until(lambda: reports() > before)
+    early = reports()
+    for _ in range(30):
+        await it.clock.advance(2)
+    assert reports() == early
+    assert not taker.closed
+
+    await it.start("alice")
+    await it.settle(lambda: taker.closed and it.swap("alice").closed)
+    assert reports() == early + 1
+    await assert_swapped(it)
 
 
 async def test_the_server_dies_after_both_contracts_and_the_swap_completes(it: World) -> None:

@@ -66,6 +66,13 @@ class Orders:
         """The order that the server knows under this ID."""
         return self._by_id.get(order_id)
 
+    async def received(self, order_id: bytes) -> OrderRecord | None:
+        """Like `by_id`, but a match may overtake the receipt of its order, so what is being placed is waited for."""
+        if order_id not in self._by_id:
+            async with self._placing:
+                pass
+        return self.by_id(order_id)
+
     def by_key(self, key: str) -> OrderRecord | None:
         """The order with this commitment (hex)."""
         return self._records.get(key)

@@ -122,6 +122,7 @@ class Ground:
         self.codes: dict[bytes, int] = {}
         """Prepaid codes and the tiers they give."""
         self.down = False
+        self.suspended = False
         self.refuse: dict[str, RpcError] = {}
         self.mute: set[str] = set()
         self.knows_options = True

@@ -30,6 +30,9 @@ from twinlock.protocol.wire import Hex
 
 Report = TypeVar("Report", Init, Redeem)
 
+_TURNS = 8
+"""Into so many parts the broadcast timeout is divided by what is told again."""
+
 
 class Actions:
     """Does duties for the swaps of one server."""
@@ -41,6 +44,8 @@ class Actions:
         self._negotiation = negotiation
         self._funds: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By order: its matches spend its coins one after another."""
+        self._too_early: dict[str, tuple[int, int]] = {}
+        """By match: when the server may be told again that said it is not our turn (ms), and what papers we had."""
 
     async def perform(self, duty: Duty, record: SwapRecord) -> None:
         """Raises a TwinlockError when it cannot be done now; the duty then stands."""
@@ -230,7 +235,7 @@ class Actions:
     ) -> None:
         """Tell the server until it acknowledges (protocol section 7.7)."""
         desk = self._desk
-        if not desk.session.ready.is_set() or not desk.logged_in:
+        if not desk.session.ready.is_set() or not desk.logged_in or self._waits_for_its_turn(record):
             return
         report = signing.signed(desk.signing_key(), report)
         try:
@@ -240,6 +245,8 @@ class Actions:
                 self._matches.learn(record, Revoked())
                 return
             if error.rpc_code is ErrorCode.SETTLEMENT_SEQUENCE:
+                again = desk.clock.now_ms() + record.swap.terms.broadcast_timeout_ms // _TURNS
+                self._too_early[record.key] = again, len(record.papers)
                 await self._negotiation.ask_status([record])
                 return
             if error.rpc_code is ErrorCode.DUPLICATE_REQUEST:
@@ -248,6 +255,17 @@ class Actions:
         desk.require_server_signature(f"the answer to {route.name}", report.signed_bytes(), answer.sig)
         self._matches.keep(record, route.name, replace(report, sig=answer.sig))
         self._matches.learn(record, done)
+
+    def _waits_for_its_turn(self, record: SwapRecord) -> bool:
+        """A taker that found the secret on the chain is early as long as the server has not heard of the maker.
+
+        What the server signs next may change that at once.
+        """
+        again, papers = self._too_early.get(record.key, (0, 0))
+        if self._desk.clock.now_ms() < again and len(record.papers) == papers:
+            return True
+        self._too_early.pop(record.key, None)
+        return False
 
 
 ACTIONS: dict[Duty, Callable[[Actions, SwapRecord], Awaitable[None]]] = {

@@ -54,13 +54,13 @@ class Negotiation:
     async def on_match(self, matches: list[Match]) -> list[Acknowledgement]:
         """Accept all matches or none: one that fails a check leaves everything as it was."""
         taken: Counter[str] = Counter()
-        checked = [(match, self._check(match, taken)) for match in matches]
+        checked = [(match, self._check(match, await self._orders.received(match.order_id), taken)) for match in matches]
         answers: list[Acknowledgement] = []
         made: list[SwapRecord] = []
         with self._desk.store.transaction():
             for match, order in checked:
                 address = ""
-                if match.address:
+                if match.address and order.type != OrderType.CANCEL:
                     record = self._matches.find(match.match_id, order.order_id) or self._begin(match, order)
                     self._matches.keep(record, MATCH.name, match)
                     made.append(record)
@@ -91,6 +91,7 @@ class Negotiation:
             raise RpcError(ErrorCode.INVALID_REQUEST, "that is not the secret of this match")
         self._matches.learn(record, SecretLearned(bytes(note.secret)))
         self._matches.keep(record, REDEMPTION.name, note)
+        self._matches.wake(record)  # the secret may be no news, but now our own redemption can be reported
         return self._acknowledge(note.match_id, note.signed_bytes())
 
     # Notes of the server ---------------------------------------------------------------------------------
@@ -223,21 +224,22 @@ class Negotiation:
 
     # Checks ----------------------------------------------------------------------------------------------
 
-    def _check(self, match: Match, taken: Counter[str]) -> OrderRecord:
+    def _check(self, match: Match, order: OrderRecord | None, taken: Counter[str]) -> OrderRecord:
         """The order that the match belongs to. Raises RpcError for anything that no honest server sends.
 
         taken: what the matches before this one take of each order; this one is added.
         """
         if not self._desk.server_signed(match.signed_bytes(), match.sig):
             raise RpcError(ErrorCode.SIGNATURE, "the signature of the match is wrong")
-        order = self._orders.by_id(match.order_id)
         if order is None:
             raise RpcError(ErrorCode.UNKNOWN_MATCH, "the match belongs to no order of ours")
+        if order.type == OrderType.CANCEL:
+            return order  # with an address where the market is suspended: dcrdex then takes the target's
         if match.address == "":
-            if order.type != OrderType.CANCEL and not self._orders.cancel_pending(order.order_id):
+            if not self._orders.cancel_pending(order.order_id):
                 raise RpcError(ErrorCode.ORDER_PARAMETER, "the match has no address and cancels nothing")
             return order
-        if match.side not in (0, 1) or order.type == OrderType.CANCEL:
+        if match.side not in (0, 1):
             raise RpcError(ErrorCode.ORDER_PARAMETER, "the match has no side of a trade")
         if match.fee_rate_base > order.base_fee_limit or match.fee_rate_quote > order.quote_fee_limit:
             raise RpcError(ErrorCode.FEE, "the match's fee rates are above the order's limit")
