@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.indexer.news import WATCHED, big_block, payments
 from benchmarks.indexer.questions import Sample, all_questions, beside_huge, check, compare, median
 from benchmarks.indexer.servers import Node, Server, electrumx, twinlock
+from benchmarks.indexer.siege import Siege
 from benchmarks.indexer.world import World
 
 BLOCK_TXS = 3_000
@@ -113,4 +114,21 @@ async def news(world: World, amount: Amount) -> Row:
             ours.stop()
 
 
-PARTS: dict[str, Part] = {part.__name__: part for part in (sync, questions, fairness, news)}
+async def besieged(world: World, memory: str, requests: int) -> Row:
+    """The most that a server of so much `--memory` holds: after its first sync, and under siege."""
+    async with world.copy() as (node, maker):
+        ours = twinlock(node, world.empty("ours"), MEMORY=memory, MAX_SEND="8100000")
+        synced = await ours.sync(world.blocks)
+        try:
+            siege = Siege(ours, node, maker, Sample(world.maker.facts, world.blocks))
+            return {"memory": memory, "sync_peak_mib": synced["peak_mib"], **await siege.last(requests)}
+        finally:
+            ours.stop()
+
+
+async def memory(world: World, amount: Amount) -> Row:
+    """What a server holds, whatever is done to it."""
+    return {"rows": [await besieged(world, ceiling, amount.requests) for ceiling in ("300M", "600M")]}
+
+
+PARTS: dict[str, Part] = {part.__name__: part for part in (sync, questions, fairness, news, memory)}

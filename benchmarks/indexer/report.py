@@ -60,6 +60,7 @@ def page(result: Row) -> str:
         "questions": _questions,
         "fairness": _fairness,
         "news": _news,
+        "memory": _memory,
     }
     parts = []
     for name, write in writers.items():
@@ -134,3 +135,9 @@ def _news(chains: list[Row]) -> str:
         f"\nA block of {big['txs']:,d} transactions that touches {big['watched']:,d} watched scripts, over"
         f" {big['rounds']} rounds: header {big['header_ms']} ms, last status {big['last_status_ms']} ms.\n"
     )
+
+
+def _memory(chains: list[Row]) -> str:
+    part = chains[-1]
+    rows = part["rows"]
+    return f"## Memory under siege\n\n{_ran(part)}\n\n{table(list(rows[0]), [list(row.values()) for row in rows])}"

@@ -93,7 +93,7 @@ def check(config: Path | None, **flags: Any) -> None:
             try:
                 hashes = await hashes_of(node, checker.index.height)
                 source = NodeSource(node.node.url)
-                return len(hashes), await asyncio.to_thread(checker.run, hashes, source, env.memory)
+                return len(hashes), await asyncio.to_thread(checker.run, hashes, source, shares(env.memory).rows)
             finally:
                 checker.close()
                 node.close()

@@ -53,12 +53,12 @@ def shares(memory: int) -> Shares:
     room = max(memory - _PROGRAM, _LEAST_ROOM)
     return Shares(
         rows=room * 7 // 10,
-        chores=room // 10,
-        statuses=room * 3 // 20,
-        trees=room // 20,
-        watches=room // 5,
+        chores=room // 16,
+        statuses=room // 8,
+        trees=room // 32,
+        watches=room * 3 // 16,
         unread=room // 4,
-        unheard=room // 10,
+        unheard=room // 16,
     )
 
 
