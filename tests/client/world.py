@@ -13,7 +13,6 @@ from functools import partial
 
 from tests.client.fake_server import BTC, LTC, MARKET, FakeServer
 
-from twinlock.chain import bip39
 from twinlock.chain.address import address_to_script
 from twinlock.chain.coins import Coin, Network, coin
 from twinlock.chain.tx import Tx
@@ -21,9 +20,10 @@ from twinlock.client.config import ClientConfig, LockConfig, ServerConfig, Walle
 from twinlock.client.errors import LinkClosedError, StoreError
 from twinlock.client.events import Event
 from twinlock.client.link import Dialer, Link
+from twinlock.client.seed import fresh, keep
 from twinlock.client.store import MemoryStore, Record, Store
-from twinlock.client.store.records import MetaRecord, SwapRecord
-from twinlock.client.trader import WORDS, Trader
+from twinlock.client.store.records import SwapRecord
+from twinlock.client.trader import Trader
 from twinlock.electrum.errors import ConnectionLostError, RejectedError
 from twinlock.electrum.simulated import SimulatedServer
 from twinlock.electrum.simulated_chain import SimulatedChain
@@ -184,8 +184,7 @@ class World:
         if store is None:
             fuse = self.fuses[name] = Fuse()
             store = self.stores[name] = FusedStore(fuse)
-            words = bip39.to_words(SeededEntropy(sum(name.encode())).token(16))
-            store.put(MetaRecord(name=WORDS, value=words.encode()))
+            keep(store, fresh(SeededEntropy(sum(name.encode()))))
         trader = Trader(
             self.config(),
             clock=self.clock,

@@ -22,6 +22,7 @@ from twinlock.cli.configs import config_group, write_template
 from twinlock.cli.keys import api, completion, key
 from twinlock.cli.pasts import evidence, history, swap
 from twinlock.cli.recovery import recover
+from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, ask, opened, pass_setting
 from twinlock.cli.showing import table
 from twinlock.cli.towers import tower
@@ -30,6 +31,7 @@ from twinlock.cli.wallet import wallet
 from twinlock.client.control import views
 from twinlock.client.control.serve import serving
 from twinlock.client.events import Event
+from twinlock.client.seed import LENGTHS, fresh
 from twinlock.client.trader import initialize
 from twinlock.seams import SystemEntropy
 
@@ -55,6 +57,16 @@ Exit status:
 """
 
 
+INIT_EXAMPLES = """
+\b
+Examples:
+  twinlock client --config trader.toml init
+  twinlock client --config trader.toml init --length 24 --with-passphrase
+  twinlock client --config trader.toml init --restore
+  twinlock client --config trader.toml init --words-file words.txt --passphrase-file passphrase.txt
+"""
+
+
 @click.group(epilog=EXAMPLES)
 @click.option("--config", type=click.Path(path_type=Path), default=Path("twinlock.toml"), envvar="TWINLOCK_CONFIG")
 @click.option(
@@ -70,25 +82,39 @@ def client(context: click.Context, config: Path, password_file: Path | None, as_
     context.obj = Setting(config, password_file, as_json)
 
 
-@client.command()
-@click.option("--words-file", type=click.Path(exists=True, path_type=Path), help="Restore this seed (12 to 24 words).")
+@client.command(epilog=INIT_EXAMPLES + HELP)
+@click.option(
+    "--length", type=click.Choice([str(each) for each in LENGTHS]), default="12", show_default=True, help="New words."
+)
+@click.option("--restore", is_flag=True, help="Ask for the words of a seed to restore.")
+@seed_options
 @pass_setting
-def init(setting: Setting, words_file: Path | None) -> None:
+def init(setting: Setting, /, length: str, *, restore: bool, **given: Any) -> None:
     """Make the encrypted store with a new seed, or with one to restore; without a configuration, write one first.
 
-    The file that is written explains itself; look through it before you go on.
+    The file that is written explains itself; look through it before you go on. A seed that has traded is better
+    brought back by `recover`, which also finds its accounts, bonds and swaps.
     """
     if not setting.path.exists():
         write_template(setting.path)
         click.echo(f"{setting.path} is written. Fill in your servers, then run this again.", err=True)
         return
-    given = words_file.read_text() if words_file else ""
-    words = initialize(setting.config(), setting.password(confirm=True), entropy=SystemEntropy(), words=given)
-    if given:
+    config, source = setting.config(), SeedSource(**given)
+    phrase = source.phrase(ask=restore)
+    restored = phrase is not None
+    phrase = phrase or fresh(SystemEntropy(), int(length), source.passphrase(confirm=True))
+    initialize(config, setting.password(confirm=True), entropy=SystemEntropy(), phrase=phrase)
+    told = {"restored": restored, "words": "" if restored else phrase.words, "passphrase": bool(phrase.passphrase)}
+    if setting.as_json:
+        click.echo(msgspec.json.encode(told))
+        return
+    if restored:
         click.echo("The seed is restored.", err=True)
     else:
         click.echo("Write these words down. Whoever has them has the coins:", err=True)
-        click.echo(words)
+        click.echo(phrase.words)
+    if phrase.passphrase:
+        click.echo("The passphrase belongs to the seed: without it, the words open another, empty wallet.", err=True)
 
 
 @client.command()

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import uvloop
 from rich.table import Table
 
+from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, pass_setting
 from twinlock.client.config import ClientConfig
 from twinlock.client.events import Event, Notice, SwapStep
-from twinlock.client.recovery.rescue import Report, has_seed, prepare, rescue
+from twinlock.client.recovery.rescue import Report, prepare, rescue
+from twinlock.client.seed import stored
 from twinlock.client.store import SqliteStore
+from twinlock.client.store.sqlite import forget_store, has_store
 from twinlock.client.trader import Trader
 from twinlock.seams import SystemEntropy
+
+NOTHING = 4
+"""Exit status when everybody answered and nothing belongs to the seed: most likely it is not the one that was meant."""
 
 INCOMPLETE = 3
 """Exit status when a server or a chain did not answer, so that something may still be missing."""
@@ -28,34 +35,43 @@ Examples:
   twinlock client --config trader.toml recover --words-file words.txt --file recovery.twinlock
   twinlock client --config trader.toml --json recover --no-wait
 
-Exit status: 0 all is found and no swap is open, 1 refused, 3 a server or chain did not answer.
+Exit status: 0 all is found and no swap is open, 1 refused, 3 a server or chain did not answer,
+4 everybody answered, and nothing belongs to these words with this passphrase.
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.command(epilog=EXAMPLES + HELP)
+@seed_options
 @click.option(
-    "--words-file",
-    type=click.Path(exists=True, path_type=Path),
-    envvar="TWINLOCK_WORDS_FILE",
-    help="File with the seed's words; asked for without it where the store is empty.",
+    "--file", "file", type=click.Path(path_type=Path), help="The recovery file; the configured one where it is there."
 )
-@click.option("--file", "file", type=click.Path(path_type=Path), help="The recovery file; needed if a server is gone.")
 @click.option("--wait/--no-wait", default=True, help="Stay until every swap is finished or refunded.")
 @pass_setting
-def recover(setting: Setting, words_file: Path | None, file: Path | None, *, wait: bool) -> None:
+def recover(setting: Setting, /, file: Path | None, *, wait: bool, **given: Any) -> None:
     """Find accounts, bonds and swaps from the seed, and finish or refund what is in flight.
 
-    Stopping it loses nothing: `twinlock client run` goes on with the same.
+    Stopping it loses nothing: `twinlock client run` goes on with the same. The words are asked for where the store
+    is empty; where nothing belongs to them, nothing is kept.
     """
-    report = uvloop.run(_recover(setting, words_file, file, wait=wait))
+    config = setting.config()
+    new = not has_store(config.folder)
+    report = uvloop.run(_recover(setting, config, SeedSource(**given), file, new=new, wait=wait))
     setting.show(report, lambda: _table(report))
     if report.silent:
         sys.exit(INCOMPLETE)
+    if report.empty:
+        _say("No account, bond, swap or coin belongs to these words with this passphrase.")
+        _say("Compare both: every other passphrase opens another, empty wallet. To begin with it all the same: init.")
+        if new:
+            forget_store(config.folder)
+            config.recovery_path.unlink(missing_ok=True)
+        sys.exit(NOTHING)
 
 
-async def _recover(setting: Setting, words_file: Path | None, file: Path | None, *, wait: bool) -> Report:
-    config = setting.config()
-    password = _prepare(setting, config, words_file, file)
+async def _recover(
+    setting: Setting, config: ClientConfig, source: SeedSource, file: Path | None, *, new: bool, wait: bool
+) -> Report:
+    password = _prepare(setting, config, source, file, new=new)
     async with Trader(config, password, entropy=SystemEntropy()) as trader:
         telling = asyncio.create_task(_tell(trader))
         try:
@@ -65,20 +81,23 @@ async def _recover(setting: Setting, words_file: Path | None, file: Path | None,
             await asyncio.gather(telling, return_exceptions=True)
 
 
-def _prepare(setting: Setting, config: ClientConfig, words_file: Path | None, file: Path | None) -> str:
+def _prepare(setting: Setting, config: ClientConfig, source: SeedSource, file: Path | None, *, new: bool) -> str:
     """Fill the store; returns its password."""
-    new = not (config.folder / "client.db").exists()
-    words = words_file.read_text() if words_file else ""
-    if new and not words:
-        words = click.prompt("Words", hide_input=True, err=True)
+    phrase = source.phrase(ask=new)
+    if file is None and new and config.recovery_path.exists():
+        file = config.recovery_path  # Read before anything could write another in its place.
     password = setting.password(confirm=new)
     store = SqliteStore(config.folder, password, SystemEntropy())
     try:
-        if not words and not has_seed(store):
-            words = click.prompt("Words", hide_input=True, err=True)
-        count = prepare(store, config, words, file)
-    finally:
+        phrase = phrase or stored(store) or source.phrase(ask=True)
+        assert phrase is not None
+        count = prepare(store, config, phrase, file)
+    except BaseException:
         store.close()
+        if new:
+            forget_store(config.folder)
+        raise
+    store.close()
     if file is not None:
         _say(f"{count} records came out of {file}")
     return password

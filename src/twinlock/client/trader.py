@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 
-from twinlock.chain import bip39
 from twinlock.chain.coins import Coin, coin
+from twinlock.client import seed
 from twinlock.client.config import ClientConfig, ServerConfig, WalletConfig
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.errors import ClientError, ConfigError
@@ -28,37 +28,40 @@ from twinlock.client.tower.sealing import read_key
 from twinlock.client.venue import Venue
 from twinlock.client.wallet import LightWallet
 from twinlock.client.wallet.kinds import Ground, open_wallet
+from twinlock.electrum.errors import ElectrumError
 from twinlock.electrum.transport import Dialer as ElectrumDialer
+from twinlock.electrum.transport import Endpoint
 from twinlock.electrum.view import ChainView
 from twinlock.errors import TwinlockError
 from twinlock.protocol.orders import Side, TimeInForce
 from twinlock.seams import Clock, Entropy, SystemClock, SystemEntropy
 
-WORDS = "words"
-"""Name of the stored phrase."""
-
 ChainOpener = Callable[[Coin, WalletConfig], AbstractAsyncContextManager[ChainView]]
 
 
 def initialize(
-    config: ClientConfig, password: str, *, entropy: Entropy, words: str = "", cost: Cost | None = None
-) -> str:
-    """Make the store and keep the seed in it; returns the words (12 new ones, or those given).
+    config: ClientConfig,
+    password: str,
+    *,
+    entropy: Entropy,
+    phrase: seed.Phrase | None = None,
+    cost: Cost | None = None,
+) -> seed.Phrase:
+    """Make the store and keep the seed in it; returns it: 12 new words, or what was given.
 
-    Raises ClientError when a seed is there already, chain errors for words that are none.
+    Raises ClientError when a seed is there already.
     """
-    words = " ".join(words.lower().split()) or bip39.to_words(entropy.token(16))
-    bip39.to_entropy(words)
     store = SqliteStore(config.folder, password, entropy, cost=cost)
     try:
-        if store.get(MetaRecord, WORDS) is not None:
+        if seed.stored(store) is not None:
             raise ClientError(
                 f"{config.folder} holds a seed already", code="client.exists", fix="choose another data_dir"
             )
-        store.put(MetaRecord(name=WORDS, value=words.encode()))
+        phrase = phrase or seed.fresh(entropy)
+        seed.keep(store, phrase)
     finally:
         store.close()
-    return words
+    return phrase
 
 
 class Trader:
@@ -97,12 +100,13 @@ class Trader:
     async def __aenter__(self) -> Trader:
         self._stack.callback(self._store.close)
         try:
-            seed = self._seed()
+            master = seed.required(self._store).master()
+            keys = TraderKeys(master)
             if self._mirrored:
-                self._store = self._mirror(TraderKeys(seed).recovery_key())
-            await asyncio.gather(*(self._open_coin(wallet, seed) for wallet in self.config.wallets))
+                self._store = self._mirror(keys.recovery_key())
+            await asyncio.gather(*(self._open_coin(wallet, master) for wallet in self.config.wallets))
             for server in self.config.servers:
-                self.venues[server.host] = self._venue(server, TraderKeys(seed))
+                self.venues[server.host] = self._venue(server, keys)
         except BaseException:
             await self._stack.aclose()
             raise
@@ -212,12 +216,6 @@ class Trader:
 
     # Inside ------------------------------------------------------------------------------------------------
 
-    def _seed(self) -> bytes:
-        stored = self._store.get(MetaRecord, WORDS)
-        if stored is None:
-            raise ClientError("there is no seed yet", code="client.no_seed", fix="run `twinlock client init`")
-        return bip39.to_seed(stored.value.decode())
-
     def _mirror(self, key: bytes) -> MirroredStore:
         return MirroredStore(
             self._store,
@@ -228,16 +226,29 @@ class Trader:
             lambda text: self.tell(Notice(at=self.clock.now_ms(), level="warning", text=text)),
         )
 
-    async def _open_coin(self, wallet: WalletConfig, seed: bytes) -> None:
+    async def _open_coin(self, wallet: WalletConfig, master: bytes) -> None:
         parameters = coin(wallet.symbol, self.config.network)
         view = await self._stack.enter_async_context(self._open_chain(parameters, wallet))
-        opened = open_wallet(Ground(parameters, view, seed, self._store, self.clock), wallet)
+        opened = open_wallet(Ground(parameters, view, master, self._store, self.clock), wallet)
         self._wallets[wallet.symbol] = await self._stack.enter_async_context(opened)
         self.coins[wallet.symbol] = CoinSide(parameters, opened, view)
 
     def _electrum(self, parameters: Coin, wallet: WalletConfig) -> ChainView:
         dial = ElectrumDialer(pins=_StoredPins(self._store), proxy=wallet.proxy or None)
-        return ChainView(parameters, wallet.electrum, clock=self.clock, entropy=self._entropy, dial=dial)
+
+        def lied(server: Endpoint, error: ElectrumError) -> None:
+            text = f"{parameters.name}: the Electrum server {server} lies and is left alone: {error}"
+            self.tell(Notice(at=self.clock.now_ms(), level="warning", text=text))
+
+        return ChainView(
+            parameters,
+            wallet.electrum,
+            clock=self.clock,
+            entropy=self._entropy,
+            dial=dial,
+            opinions=self.config.pace.second_opinion,
+            on_lie=lied,
+        )
 
     def _venue(self, server: ServerConfig, keys: TraderKeys) -> Venue:
         session = Session(self._dialer(server), self.clock, self.config.pace)

@@ -22,9 +22,9 @@ from twinlock.client.control.views import (
     VenueView,
     WalletView,
 )
+from twinlock.client.seed import required
 from twinlock.client.store import SqliteStore
-from twinlock.client.store.records import MetaRecord
-from twinlock.client.trader import WORDS, initialize
+from twinlock.client.trader import initialize
 from twinlock.seams import Entropy, SystemEntropy
 from twinlock.simnet import traders
 from twinlock.simnet.exchange import Exchange
@@ -85,9 +85,7 @@ class Client:
         words = self._folder.with_suffix(".words")
         store = SqliteStore(self._folder, traders.PASSWORD, SystemEntropy())
         try:
-            record = store.get(MetaRecord, WORDS)
-            assert record is not None, "the client was never prepared"
-            words.write_bytes(record.value)
+            words.write_text(required(store).words)
         finally:
             store.close()
         shutil.rmtree(self._folder)

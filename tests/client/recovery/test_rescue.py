@@ -17,8 +17,8 @@ from twinlock.client.config import ClientConfig
 from twinlock.client.keys import TraderKeys
 from twinlock.client.recovery.file import read
 from twinlock.client.recovery.rescue import Report, prepare, rescue
-from twinlock.client.store.records import MetaRecord
-from twinlock.client.trader import WORDS, Trader
+from twinlock.client.seed import Phrase, required
+from twinlock.client.trader import Trader
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.swap import Party
 
@@ -57,15 +57,13 @@ class Losing(World):
         words = self.words(name)
         store = self.stores[name] = FusedStore(self.fuses[name])
         self._starting = name
-        prepare(store, self.config(), words, self.file(name) if with_file else None)
+        prepare(store, self.config(), Phrase(words), self.file(name) if with_file else None)
         if not with_file:
             self.file(name).unlink()
         await self.start(name)
 
     def words(self, name: str) -> str:
-        record = self.stores[name].get(MetaRecord, WORDS)
-        assert record is not None
-        return record.value.decode()
+        return required(self.stores[name]).words
 
 
 @asynccontextmanager

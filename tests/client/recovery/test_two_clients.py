@@ -12,6 +12,7 @@ from tests.client.world import Fuse, FusedStore
 
 from twinlock.client.events import Disconnected
 from twinlock.client.recovery.rescue import prepare
+from twinlock.client.seed import Phrase
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +29,7 @@ async def start_twin(it: Losing, name: str, *, with_file: bool) -> str:
     it.fuses[twin] = Fuse()
     store = it.stores[twin] = FusedStore(it.fuses[twin])
     it._starting = twin
-    prepare(store, it.config(), it.words(name), it.file(name) if with_file else None)
+    prepare(store, it.config(), Phrase(it.words(name)), it.file(name) if with_file else None)
     await it.start(twin)
     return twin
 

@@ -57,6 +57,7 @@ class MirroredStore:
         self._contracts: set[str] = set()
         """Swaps whose contract is in the file, or was there before."""
         self._contracts = {swap.key for swap in self._all(SwapRecord) if _has_contract(swap)}
+        self._spare_strangers_file()
         self._refresh()
 
     def put(self, record: Record) -> None:
@@ -97,6 +98,22 @@ class MirroredStore:
 
     def close(self) -> None:
         self._store.close()
+
+    def _spare_strangers_file(self) -> None:
+        """A file that an empty store would overwrite is what the words alone cannot bring back: it is put aside."""
+        try:
+            told = file.read(self._key, self._path.read_bytes())
+            foreign = any((told.accounts, told.bonds, told.orders, told.swaps)) and not any(self._records.values())
+        except OSError:
+            return
+        except RecoveryFileError:
+            foreign = True
+        if foreign:
+            number = 1
+            while (aside := self._path.with_name(f"{self._path.name}.aside-{number}")).exists():
+                number += 1
+            self._path.rename(aside)
+            self._complain(f"the recovery file that was there is kept as {aside}: `client recover --file` reads it")
 
     def _refresh(self) -> None:
         """Write the file if it is to hold something else than it does."""

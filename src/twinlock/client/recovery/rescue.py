@@ -7,18 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from twinlock.chain import bip39
 from twinlock.client.config import ClientConfig
 from twinlock.client.control import showing, views
-from twinlock.client.errors import ClientError
 from twinlock.client.keys import TraderKeys
 from twinlock.client.recovery.bonds import find_bonds
 from twinlock.client.recovery.file import RecoveryFileError, read
 from twinlock.client.recovery.loose import LooseView, find_loose
 from twinlock.client.recovery.restore import check_network, restore
+from twinlock.client.seed import Phrase, keep
 from twinlock.client.store import Store
-from twinlock.client.store.records import BondRecord, MetaRecord
-from twinlock.client.trader import WORDS, Trader
+from twinlock.client.store.records import BondRecord
+from twinlock.client.trader import Trader
 from twinlock.errors import TwinlockError
 
 PATIENCE_S = 60.0
@@ -53,38 +52,29 @@ class Report(msgspec.Struct, frozen=True):
         """How many are still to be finished or refunded."""
         return sum(not swap.outcome for swap in self.swaps)
 
+    @property
+    def empty(self) -> bool:
+        """Everybody answered, and nothing anywhere belongs to this seed: it may be the wrong one."""
+        owned = self.accounts or self.bonds or self.swaps or self.loose or any(row.total for row in self.wallets)
+        return not owned and not self.silent
 
-def has_seed(store: Store) -> bool:
-    return store.get(MetaRecord, WORDS) is not None
 
-
-def prepare(store: Store, config: ClientConfig, words: str, file: Path | None) -> int:
+def prepare(store: Store, config: ClientConfig, phrase: Phrase, file: Path | None) -> int:
     """Put the seed and the recovery file's records into the store; returns how many records were new.
 
-    words: 12 to 24, or empty where the store has them already. Raises ClientError for other words than the store's,
-    RecoveryFileError, ConfigError, and chain errors for words that are none.
+    Raises ClientError for another seed than the store's, RecoveryFileError, ConfigError.
     """
-    stored = store.get(MetaRecord, WORDS)
-    words = " ".join(words.lower().split()) or (stored.value.decode() if stored else "")
-    if not words:
-        raise ClientError("there is no seed to recover from", code="client.no_seed", fix="give the words")
-    if stored is not None and stored.value.decode() != words:
-        raise ClientError(
-            f"{config.folder} belongs to another seed", code="client.exists", fix="choose another data_dir"
-        )
-    bip39.to_entropy(words)
     with store.transaction():
-        if stored is None:
-            store.put(MetaRecord(name=WORDS, value=words.encode()))
-        return 0 if file is None else _restore_file(store, config, words, file)
+        keep(store, phrase)
+        return 0 if file is None else _restore_file(store, config, phrase, file)
 
 
-def _restore_file(store: Store, config: ClientConfig, words: str, file: Path) -> int:
+def _restore_file(store: Store, config: ClientConfig, phrase: Phrase, file: Path) -> int:
     try:
         sealed = file.read_bytes()
     except OSError as error:
         raise RecoveryFileError(f"cannot read {file}: {error.strerror}", fix="name a readable file") from error
-    contents = read(TraderKeys(bip39.to_seed(words)).recovery_key(), sealed)
+    contents = read(TraderKeys(phrase.master()).recovery_key(), sealed)
     check_network(contents, config.network)
     return restore(store, contents, [server.host for server in config.servers])
 

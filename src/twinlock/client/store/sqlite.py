@@ -19,6 +19,17 @@ from twinlock.seams import Entropy
 FILE_NAME = "client.db"
 
 
+def has_store(folder: Path) -> bool:
+    """Whether there is one, whatever its state."""
+    return (folder / FILE_NAME).exists()
+
+
+def forget_store(folder: Path) -> None:
+    """Remove a closed store that was made in vain."""
+    for suffix in ("", "-wal", "-shm"):
+        (folder / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
+
+
 class SqliteStore:
     """Opens or creates `<folder>/client.db`.
 
