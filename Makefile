@@ -39,9 +39,9 @@ bench-wallet: setup
 bench-indexer: setup
 	$(BIN)/python -m benchmarks.indexer
 
-# A kill and a full disk at every single operation, also of builds that go to files: too long for every day.
+# Longer lives of the storage with a crash and a full disk at every single operation, and long stories on real nodes.
 soak-indexer: setup-tests
-	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_storage.py --timeout=3600
+	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_power_cuts.py tests/indexer/test_reorg_fuzz.py --timeout=3600
 
 bench-server: setup-tests
 	$(BIN)/python -m benchmarks.server

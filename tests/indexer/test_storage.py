@@ -1,8 +1,7 @@
-"""The storage against the slow oracle, through growth, reorganisations, restarts, crashes and damage."""
+"""The storage against the slow oracle, through growth, reorganisations and restarts."""
 
 from __future__ import annotations
 
-import os
 import random
 
 import pytest
@@ -10,16 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.indexer.chains import Block, Coin, extend, random_chain, scripts_of
 
-from twinlock.indexer.storage.disk import DiskDied, MemoryDisk, RealDisk
-from twinlock.indexer.storage.manifest import DamagedError, StorageError, TooDeepError
+from twinlock.indexer.storage.disk import MemoryDisk, RealDisk
+from twinlock.indexer.storage.manifest import StorageError, TooDeepError
 from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.indexer.storage.seam import Storage
-from twinlock.indexer.storage.segments import SegmentStorage, open_storage
+from twinlock.indexer.storage.segments import SegmentStorage
 from twinlock.kernels.scan import hashx, scan_block
 from twinlock.seams import SeededEntropy
-
-SOAK = "TWINLOCK_SOAK" in os.environ
-"""Whether every single operation is to be tried, however long that takes."""
 
 SCRIPTS = [hashx(script) for script in scripts_of(12)]
 
@@ -112,133 +108,6 @@ def test_a_bulk_build_equals_one_block_by_block() -> None:
     assert picture(storage) == picture(truth(blocks))
     storage.close()
     assert picture(opened(disk)) == picture(truth(blocks))
-
-
-@pytest.mark.parametrize("torn", [0, 1, 77])
-def test_a_power_cut_at_any_operation_leaves_an_index_that_grows_to_the_same(torn: int) -> None:
-    blocks, _ = random_chain(random.Random(4), 45, 6)
-    wanted = picture(truth(blocks))
-    counting = MemoryDisk()
-    grow(opened(counting, 5), blocks)
-    for dies_at in range(1, counting.steps + 1):
-        disk = MemoryDisk(dies_at)
-        with pytest.raises(DiskDied):
-            grow(opened(disk, 5), blocks)
-        storage = opened(disk.after_power_cut(torn), 5)
-        assert storage.height < len(blocks)
-        grow(storage, blocks)
-        assert picture(storage) == wanted
-
-
-@pytest.mark.parametrize("memory", [1 << 30, 1], ids=["in memory", "spilled"])
-def test_a_kill_at_any_operation_of_a_bulk_build_leaves_one_that_goes_on(memory: int) -> None:
-    blocks, _ = random_chain(random.Random(5), 70, 2)
-
-    def build(disk: MemoryDisk) -> SegmentStorage:
-        storage = opened(disk)
-        if storage.height < 0:
-            bulk = storage.bulk(SeededEntropy(2), memory=memory)
-            for block in blocks[bulk.blocks :]:
-                bulk.add(block.raw)
-            storage.adopt(bulk)
-        return storage
-
-    counting = MemoryDisk()
-    assert picture(build(counting)) == picture(truth(blocks))
-    wanted, left = picture(truth(blocks)), counting.names()
-    for dies_at in range(1, counting.steps + 1, 1 if memory > 1 or SOAK else 47):
-        disk = MemoryDisk(dies_at)
-        with pytest.raises(DiskDied):
-            build(disk)
-        rest = disk.after_power_cut()
-        assert picture(build(rest)) == wanted
-        assert opened(rest).height == len(blocks) - 1
-        assert rest.names() == left, "nothing is left lying about"
-
-
-def test_a_disk_that_is_full_for_a_while_changes_nothing() -> None:
-    blocks, _ = random_chain(random.Random(14), 45, 6)
-    wanted = picture(truth(blocks))
-    counting = MemoryDisk()
-    grow(opened(counting, 5), blocks)
-
-    def patiently(storage: SegmentStorage) -> int:
-        refused = 0
-        while storage.height < len(blocks) - 1 or storage.chore():
-            before = storage.height, storage.tx_count
-            try:
-                if chore := storage.chore():
-                    chore.settle(chore.work())
-                else:
-                    block = blocks[storage.height + 1]
-                    storage.append(block.hash, scan_block(block.raw))
-            except OSError:
-                refused += 1
-                assert (storage.height, storage.tx_count) == before
-                assert picture(storage) == picture(truth(blocks[: storage.height + 1])), "what there is, is served"
-        return refused
-
-    for full_at in range(2, counting.steps + 1):
-        disk = MemoryDisk(full_at=full_at)
-        storage = opened(disk, 5)
-        assert patiently(storage) <= 1
-        assert picture(storage) == wanted
-        storage.close()
-        assert picture(opened(disk, 5)) == wanted
-
-
-def test_a_build_that_a_full_disk_broke_off_goes_on() -> None:
-    blocks, _ = random_chain(random.Random(15), 70, 2)
-    wanted = picture(truth(blocks))
-
-    def build(storage: SegmentStorage) -> None:
-        bulk = storage.bulk(SeededEntropy(2), memory=1)
-        for block in blocks[bulk.blocks :]:
-            bulk.add(block.raw)
-        storage.adopt(bulk)
-
-    counting = MemoryDisk()
-    build(opened(counting))
-    for full_at in range(2, counting.steps, 1 if SOAK else 97):
-        disk = MemoryDisk(full_at=full_at)
-        storage = opened(disk)
-        try:
-            build(storage)
-        except OSError:
-            if storage.height < 0:  # else only the clearing up is left to the next start
-                build(storage)
-        assert picture(storage) == wanted
-        assert picture(opened(disk)) == wanted
-
-
-@pytest.mark.parametrize("where", range(0, 6000, 37))
-def test_a_flipped_bit_in_the_log_is_never_served(where: int) -> None:
-    blocks, _ = random_chain(random.Random(6), 9, 6)
-    disk = MemoryDisk()
-    grow(opened(disk), blocks)
-    data = bytearray(disk.files["log-0"])
-    data[where % len(data)] ^= 0x10
-    disk.files["log-0"] = bytes(data)
-    storage = opened(disk)
-    assert storage.height < len(blocks) - 1
-    grow(storage, blocks)
-    assert picture(storage) == picture(truth(blocks))
-
-
-def test_a_damaged_run_is_never_served_but_built_anew() -> None:
-    blocks, _ = random_chain(random.Random(7), 30, 6)
-    disk = MemoryDisk()
-    grow(opened(disk, 5), blocks)
-    name = next(name for name in disk.files if name.endswith("/coins") and disk.files[name])
-    disk.files[name] = bytes([disk.files[name][0] ^ 1]) + disk.files[name][1:]
-    with pytest.raises(DamagedError):
-        opened(disk, 5)
-    disk.files["certificate.pem"] = b"not ours"
-    storage, reason = open_storage(disk, "chain", 5)
-    assert (storage.height, "coins is damaged" in reason) == (-1, True)
-    grow(storage, blocks)
-    assert picture(storage) == picture(truth(blocks))
-    assert disk.files["certificate.pem"] == b"not ours"
 
 
 def test_a_reset_index_begins_anew_and_stays_so() -> None:

@@ -17,8 +17,8 @@ import msgspec
 
 from twinlock.errors import TwinlockError
 from twinlock.indexer.storage.disk import Disk
-from twinlock.indexer.storage.manifest import Run
-from twinlock.indexer.storage.runs import RunWriter
+from twinlock.indexer.storage.manifest import DamagedError, Run
+from twinlock.indexer.storage.runs import RunWriter, verified
 from twinlock.indexer.storage.seam import Spot
 from twinlock.indexer.storage.spill import OutsideSort, Spill
 from twinlock.kernels import index as kernel
@@ -55,7 +55,7 @@ class _Note(msgspec.Struct, frozen=True):
     heads_size: int
     tip: bytes
     sections: dict[str, tuple[int, int]]
-    spills: dict[str, int]
+    spills: dict[str, tuple[int, int]]
 
 
 def _read_note(disk: Disk) -> _Note | None:
@@ -64,6 +64,17 @@ def _read_note(disk: Disk) -> _Note | None:
         if check == b"%08x" % zlib.crc32(body):
             return msgspec.json.decode(body, type=_Note)
     return None
+
+
+def _whole(disk: Disk, note: _Note) -> bool:
+    """Whether everything that the note names is what it was."""
+    try:
+        for name, marks in (*note.spills.items(), *((f"{note.run}/{s}", m) for s, m in note.sections.items())):
+            for _ in verified(disk, name, *marks):
+                pass
+    except (DamagedError, FileNotFoundError):
+        return False
+    return True
 
 
 def unfinished_files(disk: Disk) -> set[str]:
@@ -83,6 +94,10 @@ class BulkBuild:
         self._auxpow = auxpow
         self._memory = memory
         note = _read_note(disk)
+        if note is not None and not _whole(disk, note):
+            for file in unfinished_files(disk):
+                disk.remove(file)
+            note = None
         if note is None or note.run != name:
             note = _Note(name, entropy.token(64), 0, 0, 0, bytes(32), {}, {})
         self._seed = note.seed
@@ -130,10 +145,10 @@ class BulkBuild:
             self._spills["fundings"].put(part, fundings)
             self._spills["spendings"].put(part, spendings)
         sections = self._writer.sync()
-        spills: dict[str, int] = {}
+        spills: dict[str, tuple[int, int]] = {}
         for kind in ("fundings", "spendings"):
             self._spills[kind].sync()
-            spills |= self._spills[kind].sizes()
+            spills |= self._spills[kind].marks()
         note = _Note(
             self._writer.name, self._seed, self.blocks, self._txs, self._heads_size, self._tip, sections, spills
         )

@@ -65,7 +65,8 @@ class Disk(Protocol):
 class _RealAppender:
     def __init__(self, path: Path, keep: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = path.open("r+b" if path.exists() and keep else "wb", buffering=0)
+        self._path, self._named = path, path.exists()
+        self._file: BinaryIO = path.open("r+b" if self._named and keep else "wb", buffering=0)
         self._file.truncate(keep)
         self._file.seek(keep)
         self.size = keep
@@ -79,9 +80,21 @@ class _RealAppender:
 
     def sync(self) -> None:
         os.fsync(self._file.fileno())
+        if not self._named:  # that a file is there is written in its folder, and so on upwards
+            _sync_folder(self._path.parent)
+            _sync_folder(self._path.parent.parent)
+            self._named = True
 
     def close(self) -> None:
         self._file.close()
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 class RealDisk:
@@ -115,11 +128,7 @@ class RealDisk:
     def replace(self, old: str, new: str) -> None:
         target = self._root / new
         (self._root / old).replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync_folder(target.parent)
 
     def remove(self, name: str) -> None:
         path = self._root / name
@@ -133,25 +142,20 @@ class _MemoryAppender:
         self._disk = disk
         self._name = name
         disk.files[name] = disk.files.get(name, b"")[:keep]
-        if keep == 0:
-            disk.synced[name] = 0
-        disk.synced[name] = min(disk.synced.get(name, 0), keep)
 
     @property
     def size(self) -> int:
         return len(self._disk.files[self._name])
 
     def write(self, data: bytes | memoryview) -> None:
-        try:
+        half = len(data) // 2
+        for piece in (data[:half], data[half:]):  # what goes wrong may do so in the middle
             self._disk.step()
-        except OSError:
-            self._disk.files[self._name] += bytes(data[: len(data) // 2])  # as much as there was room for
-            raise
-        self._disk.files[self._name] += bytes(data)
+            self._disk.files[self._name] += bytes(piece)
 
     def sync(self) -> None:
         self._disk.step()
-        self._disk.synced[self._name] = self.size
+        self._disk.durable[self._name] = self._disk.files[self._name]
 
     def close(self) -> None:
         """Nothing to let go."""
@@ -162,12 +166,16 @@ class DiskDied(Exception):  # noqa: N818
 
 
 class MemoryDisk:
-    """A disk in memory that can die: at operation number `dies_at`, and for good; or be full, at `full_at`, once."""
+    """A disk in memory that can die: at operation number `dies_at`, and for good; or be full, at `full_at`, once.
+
+    `files` is what programs see. `durable` is what a power cut is sure to leave: content that was synced; it also
+    keeps what was cut off or removed since a folder was last synced, which may come back.
+    """
 
     def __init__(self, dies_at: int = 0, full_at: int = 0) -> None:
         self.full_at = full_at
         self.files: dict[str, bytes] = {}
-        self.synced: dict[str, int] = {}
+        self.durable: dict[str, bytes] = {}
         self.steps = 0
         self.dies_at = dies_at
 
@@ -179,12 +187,20 @@ class MemoryDisk:
         if self.steps == self.full_at:
             raise OSError(errno.ENOSPC, "no space left")
 
+    def after_kill(self) -> MemoryDisk:
+        """The program died, the machine did not: all is left."""
+        return _disk_of(dict(self.files))
+
     def after_power_cut(self, torn: int = 0) -> MemoryDisk:
-        """What is left: the synced part of each file, and up to `torn` bytes of what was on its way."""
-        left = MemoryDisk()
-        left.files = {name: data[: self.synced.get(name, 0) + torn] for name, data in self.files.items()}
-        left.synced = {name: len(data) for name, data in left.files.items()}
-        return left
+        """What is left of each file where it still is what was synced, and up to `torn` bytes of what follows."""
+        left = {}
+        for name, data in self.files.items():
+            left[name] = data[: _same(data, self.durable.get(name, b"")) + torn]
+        return _disk_of(left)
+
+    def after_lost_writes(self) -> MemoryDisk:
+        """Of all that was not synced, cutting and removing too, nothing has happened."""
+        return _disk_of(dict(self.durable))
 
     def names(self) -> list[str]:
         return sorted(self.files)
@@ -207,9 +223,23 @@ class MemoryDisk:
     def replace(self, old: str, new: str) -> None:
         self.step()
         self.files[new] = self.files.pop(old)
-        self.synced[new] = self.synced.pop(old, 0)
+        self.durable[new] = self.durable.pop(old, b"")
+        self.durable = {name: data for name, data in self.durable.items() if name in self.files}
 
     def remove(self, name: str) -> None:
         self.step()
         self.files.pop(name, None)
-        self.synced.pop(name, None)
+
+
+def _same(data: bytes, other: bytes) -> int:
+    """Bytes that both begin with."""
+    size = min(len(data), len(other))
+    if data[:size] == other[:size]:
+        return size
+    return next(at for at in range(size) if data[at] != other[at])
+
+
+def _disk_of(files: dict[str, bytes]) -> MemoryDisk:
+    disk = MemoryDisk()
+    disk.files, disk.durable = files, dict(files)
+    return disk

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 
 from twinlock.indexer.storage.disk import Disk
+from twinlock.indexer.storage.manifest import DamagedError
 
 _HEAD = struct.Struct("<4sII")
 _MAGIC = b"TWB1"
@@ -21,7 +22,7 @@ class BlockLog:
     def __init__(self, disk: Disk, name: str) -> None:
         self._disk = disk
         self.name = name
-        self._spans: list[tuple[int, int]] = []
+        self._spans: list[tuple[int, int, int]] = []  # where a body is, its size, its CRC-32
         self._file = disk.append(name, self._measure())
 
     def _measure(self) -> int:
@@ -36,7 +37,7 @@ class BlockLog:
             body = data[at + _HEAD.size : at + _HEAD.size + size]
             if magic != _MAGIC or len(body) < size or zlib.crc32(body) != check:
                 break
-            self._spans.append((at + _HEAD.size, size))
+            self._spans.append((at + _HEAD.size, size, check))
             at += _HEAD.size + size
         return at
 
@@ -45,19 +46,22 @@ class BlockLog:
 
     def append(self, body: bytes) -> None:
         """Add a record."""
-        at = self._file.size
+        at, check = self._file.size, zlib.crc32(body)
         try:
-            self._file.write(_HEAD.pack(_MAGIC, len(body), zlib.crc32(body)) + body)
+            self._file.write(_HEAD.pack(_MAGIC, len(body), check) + body)
         except OSError:  # the disk is full, as a rule
             self._reopen(at)
             raise
-        self._spans.append((at + _HEAD.size, len(body)))
+        self._spans.append((at + _HEAD.size, len(body), check))
 
     def records(self, start: int, end: int) -> Iterator[bytes]:
-        """The bodies of records `start` to `end` (excluded)."""
+        """The bodies of records `start` to `end` (excluded). Raises DamagedError for one that is not what it was."""
         data = self._disk.view(self.name)
-        for at, size in self._spans[start:end]:
-            yield bytes(data[at : at + size])
+        for at, size, check in self._spans[start:end]:
+            body = bytes(data[at : at + size])
+            if zlib.crc32(body) != check:
+                raise DamagedError(f"{self.name} is damaged", fix="it is read again, and the node asked for the rest")
+            yield body
 
     def cut(self, count: int) -> None:
         """Keep the first `count` records."""

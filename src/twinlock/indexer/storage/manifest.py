@@ -10,7 +10,10 @@ from twinlock.errors import Fault, TwinlockError
 from twinlock.indexer.storage.disk import Disk
 
 FORMAT = 1
-_NAME, _NEW = "manifest", "manifest.new"
+_NAME, _COPY, _NEW = "manifest", "manifest.copy", "manifest.new"
+
+MANIFESTS = frozenset((_NAME, _COPY))
+"""The files of the manifest."""
 
 
 class StorageError(TwinlockError):
@@ -55,30 +58,50 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 def read_manifest(disk: Disk) -> Manifest | None:
-    """The manifest; None when there is no index yet. Raises StorageError."""
-    try:
-        check, _, body = bytes(disk.view(_NAME)).partition(b"\n")
-    except FileNotFoundError:
-        return None
+    """The manifest, from its copy where it is damaged; None when there is no index yet. Raises StorageError."""
+    trouble: DamagedError | None = None
+    for name in (_NAME, _COPY):
+        try:
+            manifest = _read(bytes(disk.view(name)))
+        except FileNotFoundError:
+            continue
+        except DamagedError as error:
+            trouble = trouble or error
+            continue
+        if manifest.format != FORMAT:
+            raise StorageError(
+                f"the index has format {manifest.format}, this program reads {FORMAT}",
+                fix="remove the data directory; the index is built anew",
+            )
+        return manifest
+    if trouble:
+        raise trouble
+    return None
+
+
+def mend_manifest(disk: Disk, manifest: Manifest) -> None:
+    """See to it that the manifest and its copy are the same, where a crash or damage made them differ."""
+    known = [name for name in MANIFESTS if name in disk.names()]
+    if known and (len(known) < len(MANIFESTS) or len({bytes(disk.view(name)) for name in known}) > 1):
+        write_manifest(disk, manifest)
+
+
+def _read(data: bytes) -> Manifest:
+    check, _, body = data.partition(b"\n")
     if check != b"%08x" % zlib.crc32(body):
         raise DamagedError("the manifest is damaged", fix="the index has to be built anew")
     try:
-        manifest = msgspec.json.decode(body, type=Manifest)
+        return msgspec.json.decode(body, type=Manifest)
     except msgspec.MsgspecError as error:
         raise DamagedError(f"the manifest cannot be read: {error}") from error
-    if manifest.format != FORMAT:
-        raise StorageError(
-            f"the index has format {manifest.format}, this program reads {FORMAT}",
-            fix="remove the data directory; the index is built anew",
-        )
-    return manifest
 
 
 def write_manifest(disk: Disk, manifest: Manifest) -> None:
     """Make the manifest the valid one. Everything that it names must be synced."""
     body = msgspec.json.encode(manifest)
-    file = disk.append(_NEW, 0)
-    file.write(b"%08x\n" % zlib.crc32(body) + body)
-    file.sync()
-    file.close()
-    disk.replace(_NEW, _NAME)
+    for name in (_NAME, _COPY):
+        file = disk.append(_NEW, 0)
+        file.write(b"%08x\n" % zlib.crc32(body) + body)
+        file.sync()
+        file.close()
+        disk.replace(_NEW, name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 from twinlock.indexer.storage.seam import Spot
 from twinlock.kernels import index as kernel
 from twinlock.kernels.index import BLOCK, Buffer, Sections
-from twinlock.kernels.scan import Scan
+from twinlock.kernels.scan import INPUT, Scan
 
 SECTIONS = ("heads", "blocks", "offsets", "txids", "lookup", "scripts", "history", "coins", "outpoints", "spends")
 """The parts of a piece, in the order in which they are stored."""
@@ -130,3 +132,39 @@ def merge_pieces(pieces: Sequence[Piece]) -> Piece:
     sections = kernel.merge(tuple(piece.segment for piece in pieces), txids)
     parts = (heads, b"".join(rows), offsets, txids, *sections)
     return Piece.of(pieces[0].first_height, pieces[0].first_tx, parts)
+
+
+class Snapshot(NamedTuple):
+    """Implements `Answers` for the segments of a moment."""
+
+    segments: tuple[kernel.Segment, ...]
+
+    def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
+        return kernel.status(self.segments, hashx, tail, progress)
+
+    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
+        return kernel.history_json(self.segments, hashx, start, end)
+
+    def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
+        return kernel.unspent_json(self.segments, hashx, excluded)
+
+
+class TouchedPiece:
+    """Implements `Touched` for the piece of one block."""
+
+    def __init__(self, piece: Piece, inputs: bytes) -> None:
+        self._piece = piece
+        self._inputs = inputs
+
+    @cached_property
+    def scripts(self) -> set[bytes]:
+        return kernel.names(self._piece.parts[5])
+
+    @property
+    def tx_hashes(self) -> list[bytes]:
+        txids = bytes(self._piece.parts[3])
+        return [txids[at : at + 32] for at in range(0, len(txids), 32)]
+
+    @property
+    def spent(self) -> list[tuple[bytes, int]]:
+        return [(prev, vout) for prev, vout, _ in INPUT.iter_unpack(self._inputs)]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from twinlock.indexer.storage.disk import Disk
-from twinlock.indexer.storage.manifest import DamagedError, Run
+from twinlock.indexer.storage.manifest import MANIFESTS, DamagedError, Run
 from twinlock.indexer.storage.piece import SECTIONS, Piece
 from twinlock.indexer.storage.spill import OutsideSort, Spill
 from twinlock.kernels import index as kernel
@@ -107,12 +107,34 @@ def _copy_blocks(writer: RunWriter, pieces: Sequence[Piece]) -> None:
                 writer.write(section, data[at : at + _CHUNK])
 
 
-def _checksum(disk: Disk, name: str, size: int) -> int:
-    """CRC-32 of a file, read rather than mapped: what is mapped stays in memory."""
+def verified(disk: Disk, name: str, size: int, wanted: int) -> Iterator[int]:
+    """Compare a file's checksum, giving the bytes that were read each time. Raises DamagedError, FileNotFoundError.
+
+    The file is read rather than mapped: what is mapped stays in memory.
+    """
     check = 0
     for at in range(0, size, _CHUNK):
-        check = zlib.crc32(disk.read(name, at, min(_CHUNK, size - at)), check)
-    return check
+        data = disk.read(name, at, min(_CHUNK, size - at))
+        check = zlib.crc32(data, check)
+        yield len(data)
+    if check != wanted:
+        raise damaged(name)
+
+
+def verified_run(disk: Disk, run: Run) -> Iterator[int]:
+    """The same for all files of a run."""
+    for section in SECTIONS:
+        yield from verified(disk, f"{run.name}/{section}", *run.files[section])
+
+
+def damaged(name: str) -> DamagedError:
+    """A file is not what it was when it was written."""
+    return DamagedError(f"{name} is damaged", fix="what it held is asked from the node again")
+
+
+def is_small(run: Run) -> bool:
+    """Whether a run is verified whenever the index is opened; larger ones are verified while they are served."""
+    return sum(size for size, _ in run.files.values()) <= _CHECKED_ON_OPEN
 
 
 def open_run(disk: Disk, run: Run, verify: bool = True) -> Piece:
@@ -121,17 +143,17 @@ def open_run(disk: Disk, run: Run, verify: bool = True) -> Piece:
     verify: compare the checksums of what is not too large for that; not needed for what was just written.
     """
     parts: list[memoryview] = []
-    verify = verify and sum(size for size, _ in run.files.values()) <= _CHECKED_ON_OPEN
     for section in SECTIONS:
-        size, check = run.files[section]
         name = f"{run.name}/{section}"
         try:
-            data = disk.view(name)
+            parts.append(disk.view(name))
         except FileNotFoundError:
-            data = memoryview(b"")
-        if len(data) != size or (verify and _checksum(disk, name, size) != check):
-            raise DamagedError(f"{name} is damaged", fix="the index has to be built anew")
-        parts.append(data)
+            parts.append(memoryview(b""))
+        if len(parts[-1]) != run.files[section][0]:
+            raise damaged(name)
+    if verify and is_small(run):
+        for _ in verified_run(disk, run):
+            pass
     return Piece.of(run.first_height, run.first_tx, parts)
 
 
@@ -143,5 +165,5 @@ def remove_run(disk: Disk, name: str) -> None:
 
 def stray_files(disk: Disk, runs: Sequence[Run], log: str, unfinished: set[str]) -> list[str]:
     """Files that a broken-off change left behind."""
-    known = {f"{run.name}/{section}" for run in runs for section in SECTIONS} | {log, "manifest"} | unfinished
+    known = {f"{run.name}/{section}" for run in runs for section in SECTIONS} | {log} | MANIFESTS | unfinished
     return [name for name in disk.names() if name not in known]

@@ -15,7 +15,6 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import NamedTuple
 
 from twinlock.indexer.storage.bulk import BulkBuild, unfinished_files
@@ -27,14 +26,15 @@ from twinlock.indexer.storage.manifest import (
     Run,
     StorageError,
     TooDeepError,
+    mend_manifest,
     read_manifest,
     write_manifest,
 )
-from twinlock.indexer.storage.piece import Piece, block_piece, merge_pieces
-from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, write_merged
+from twinlock.indexer.storage.piece import Piece, Snapshot, TouchedPiece, block_piece, merge_pieces
+from twinlock.indexer.storage.runs import is_small, open_run, remove_run, stray_files, verified_run, write_merged
 from twinlock.indexer.storage.seam import Output, Place, Spot, Unspent
 from twinlock.kernels import index as kernel
-from twinlock.kernels.scan import HASHX, INPUT, Scan, sha256d
+from twinlock.kernels.scan import HASHX, Scan, sha256d
 from twinlock.seams import Entropy
 
 _SPILLED = ("fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
@@ -50,21 +50,6 @@ class Chore(NamedTuple):
 
     work: Callable[[], Piece | Run]
     settle: Callable[[Piece | Run], None]
-
-
-class Snapshot(NamedTuple):
-    """Implements `Answers` for the segments of a moment."""
-
-    segments: tuple[kernel.Segment, ...]
-
-    def status(self, hashx: bytes, tail: bytes, progress: bytes = b"") -> tuple[str | None, bytes]:
-        return kernel.status(self.segments, hashx, tail, progress)
-
-    def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
-        return kernel.history_json(self.segments, hashx, start, end)
-
-    def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
-        return kernel.unspent_json(self.segments, hashx, excluded)
 
 
 class SegmentStorage:
@@ -84,14 +69,32 @@ class SegmentStorage:
                 f"the data directory holds the index of another chain, {self._manifest.chain}",
                 fix="give each chain a data directory of its own",
             )
-        self._pieces = [open_run(disk, run) for run in self._manifest.runs]
+        mend_manifest(disk, self._manifest)
+        self._firsts: list[int] = []
+        self.segments: tuple[kernel.Segment, ...] = ()
+        self._pieces: list[Piece] = []
+        self.damage = self._open_runs()
+        """What was damaged and is left out; empty when nothing was."""
         unfinished = set() if self._pieces else unfinished_files(disk)
         self._sweep(unfinished)
         self._log = BlockLog(disk, self._manifest.log)
-        self._firsts: list[int] = []
-        self.segments: tuple[kernel.Segment, ...] = ()
         self._renew()
         self._replay()
+
+    def _open_runs(self) -> str:
+        """Map the runs. Those before a damaged one stay, what follows is left out; in words. Raises DamagedError."""
+        runs = self._manifest.runs
+        for number, run in enumerate(runs):
+            try:
+                self._pieces.append(open_run(self._disk, run))
+            except DamagedError as error:
+                if not number:
+                    raise
+                serial = self._manifest.serial + 1
+                self._manifest = Manifest(self._manifest.chain, serial, runs[:number], f"log-{serial}")
+                write_manifest(self._disk, self._manifest)
+                return f"{error}; the index goes on from height {run.first_height - 1}"
+        return ""
 
     def _sweep(self, unfinished: set[str]) -> None:
         """Remove what a broken-off change left; files that are not ours stay."""
@@ -396,6 +399,22 @@ class SegmentStorage:
         self._renew()
         build.clean()
 
+    def unverified(self) -> list[Run]:
+        """The runs that are too large for being verified whenever the index is opened."""
+        return [run for run in self._manifest.runs if not is_small(run)]
+
+    def verification(self, run: Run) -> Iterator[int]:
+        """Verify one of them in steps, each giving the bytes read. Raises DamagedError."""
+        return verified_run(self._disk, run)
+
+    def recover(self) -> str:
+        """Open everything again, in place, without what is damaged; what that was."""
+        self._log.close()
+        again, damage = open_storage(self._disk, self._manifest.chain, self._reorg_limit, self._memory)
+        self._manifest, self._log, self._pieces = again._manifest, again._log, again._pieces
+        self._renew()
+        return damage
+
     def reset(self) -> None:
         """Forget everything: the index begins anew."""
         serial = self._manifest.serial + 1
@@ -414,32 +433,12 @@ class SegmentStorage:
 
 
 def open_storage(disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20) -> tuple[SegmentStorage, str]:
-    """(the storage, what was wrong with the stored index so that it begins anew; empty when nothing was)."""
+    """(the storage without what is damaged of it, what that was; empty when nothing was)."""
     try:
-        return SegmentStorage(disk, chain, reorg_limit, memory), ""
+        storage = SegmentStorage(disk, chain, reorg_limit, memory)
+        return storage, storage.damage
     except DamagedError as error:
         for name in disk.names():
             if name.startswith(_OURS):
                 disk.remove(name)
-        return SegmentStorage(disk, chain, reorg_limit, memory), str(error)
-
-
-class TouchedPiece:
-    """Implements `Touched` for the piece of one block."""
-
-    def __init__(self, piece: Piece, inputs: bytes) -> None:
-        self._piece = piece
-        self._inputs = inputs
-
-    @cached_property
-    def scripts(self) -> set[bytes]:
-        return kernel.names(self._piece.parts[5])
-
-    @property
-    def tx_hashes(self) -> list[bytes]:
-        txids = bytes(self._piece.parts[3])
-        return [txids[at : at + 32] for at in range(0, len(txids), 32)]
-
-    @property
-    def spent(self) -> list[tuple[bytes, int]]:
-        return [(prev, vout) for prev, vout, _ in INPUT.iter_unpack(self._inputs)]
+        return SegmentStorage(disk, chain, reorg_limit, memory), f"{error}; the index is built anew"

@@ -1,12 +1,14 @@
-"""Rows on disk while an index is built: more of them than memory may take."""
+"""Rows on disk while an index is built: more of them than memory may take. What is read back is verified."""
 
 from __future__ import annotations
 
 import struct
+import zlib
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from twinlock.indexer.storage.disk import Appender, Disk
+from twinlock.indexer.storage.manifest import DamagedError
 from twinlock.kernels.index import PARTS
 
 _CHUNK = 4 << 20
@@ -14,19 +16,19 @@ _CHUNK = 4 << 20
 
 
 class Spill:
-    """Files of a kind of rows, one a part. `kept`: the files that exist already, and how much of each is valid."""
+    """Files of a kind of rows, one a part. `kept`: the files that exist already, the size of what is valid of each, and
+    its CRC-32."""
 
-    def __init__(self, disk: Disk, kind: str, row_size: int, kept: dict[str, int] | None = None) -> None:
+    def __init__(self, disk: Disk, kind: str, row_size: int, kept: Mapping[str, tuple[int, int]] | None = None) -> None:
         self._disk = disk
         self._kind = kind
         self._chunk = _CHUNK - _CHUNK % row_size
-        self._files: dict[str, Appender] = {
-            name: disk.append(name, size) for name, size in (kept or {}).items() if name.startswith(f"{kind}/")
-        }
-        self._sizes: dict[str, int] = {name: file.size for name, file in self._files.items()}
+        ours = {name: marks for name, marks in (kept or {}).items() if name.startswith(f"{kind}/")}
+        self._files: dict[str, Appender] = {name: disk.append(name, size) for name, (size, _) in ours.items()}
+        self._marks = ours
 
     def __bool__(self) -> bool:
-        return bool(self._sizes)
+        return bool(self._marks)
 
     def put(self, part: int, data: bytes) -> None:
         """Append rows to a part."""
@@ -35,7 +37,7 @@ class Spill:
             if name not in self._files:
                 self._files[name] = self._disk.append(name, 0)
             self._files[name].write(data)
-            self._sizes[name] = self._files[name].size
+            self._marks[name] = self._files[name].size, zlib.crc32(data, self._marks.get(name, (0, 0))[1])
 
     def sync(self) -> None:
         """Return when all rows survive a power cut."""
@@ -48,26 +50,34 @@ class Spill:
             file.close()
         self._files.clear()
 
-    def sizes(self) -> dict[str, int]:
-        """Bytes by name of file."""
-        return dict(self._sizes)
+    def marks(self) -> dict[str, tuple[int, int]]:
+        """Bytes and their CRC-32 by name of file."""
+        return dict(self._marks)
 
     def size(self, part: int) -> int:
         """Bytes of a part."""
-        return self._sizes.get(f"{self._kind}/{part}", 0)
+        return self._mark(part)[0]
+
+    def _mark(self, part: int) -> tuple[int, int]:
+        return self._marks.get(f"{self._kind}/{part}", (0, 0))
 
     def chunks(self, part: int) -> Iterator[bytes]:
-        """A part's rows, some at a time."""
-        name, size = f"{self._kind}/{part}", self.size(part)
+        """A part's rows, some at a time. Raises DamagedError at their end when they are not what was put in."""
+        name, (size, wanted) = f"{self._kind}/{part}", self._mark(part)
+        check = 0
         for at in range(0, size, self._chunk):
-            yield self._disk.read(name, at, min(self._chunk, size - at))
+            data = self._disk.read(name, at, min(self._chunk, size - at))
+            check = zlib.crc32(data, check)
+            yield data
+        if check != wanted:
+            raise DamagedError(f"{name} is damaged", fix="the index is built anew")
 
     def remove(self) -> None:
         """Forget everything."""
         self.seal()
-        for name in self._sizes:
+        for name in self._marks:
             self._disk.remove(name)
-        self._sizes.clear()
+        self._marks.clear()
 
 
 class OutsideSort:
