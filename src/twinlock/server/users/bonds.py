@@ -26,7 +26,6 @@ from twinlock.protocol.messages.account import (
     PreValidateBond,
     PreValidateBondResult,
 )
-from twinlock.protocol.reputation import Outcome
 from twinlock.protocol.routes import BONDEXPIRED, POSTBOND, PREVALIDATEBOND
 from twinlock.protocol.signing import require, sign, signed
 from twinlock.protocol.wire import Hex
@@ -222,8 +221,9 @@ class BondDesk:
                 reputation=after.message(),
             )
             self._hub.send(account.account_id, BONDEXPIRED, signed(self._key, note))
-        before = after._replace(bonded_tier=after.bonded_tier + tier_before - after.tier)
-        self._reputations.announce(account, before, Outcome.INVALID)
+        # That is all it is told: a bond that ran out is no offence, and `tierchange` is for outcomes.
+        if tier_before >= 1 > after.tier:
+            self._reputations.suspend(account)
 
     def _asset(self, asset_id: int, version: int) -> AssetBackend:
         asset = self._assets.get(asset_id)

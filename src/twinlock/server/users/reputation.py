@@ -66,11 +66,15 @@ class Reputations:
         elif after.score != before.score:
             self._hub.send(account.account_id, SCORECHANGED, signed(self._key, ScoreChange(reputation=after.message())))
         if before.tier >= 1 > after.tier:
-            self._suspend(account, after, cause)
+            self._penalise(account, after, cause)
+            self.suspend(account)
 
-    def _suspend(self, account: Account, after: Standing, cause: Outcome) -> None:
+    def suspend(self, account: Account) -> None:
+        """An account has no tier any more, so its orders go."""
+        for callback in self.on_suspended:
+            callback(account.account_id)
+
+    def _penalise(self, account: Account, after: Standing, cause: Outcome) -> None:
         details = f"effective tier {after.tier}, score {after.score}: orders are removed until more bond is posted"
         penalty = Penalty(rule=_RULES.get(cause, 0), timestamp=self._clock.now_ms(), details=details)
         self._hub.send(account.account_id, PENALTY, signed(self._key, PenaltyNote(penalty=penalty)))
-        for callback in self.on_suspended:
-            callback(account.account_id)
