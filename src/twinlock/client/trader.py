@@ -29,7 +29,9 @@ from twinlock.client.venue import Venue
 from twinlock.client.wallet import LightWallet
 from twinlock.client.wallet.kinds import Ground, open_wallet
 from twinlock.electrum.errors import ElectrumError
+from twinlock.electrum.errors import ElectrumError
 from twinlock.electrum.transport import Dialer as ElectrumDialer
+from twinlock.electrum.transport import Endpoint
 from twinlock.electrum.transport import Endpoint
 from twinlock.electrum.view import ChainView
 from twinlock.errors import TwinlockError
