@@ -9,6 +9,7 @@ import msgspec
 
 from twinlock.client.desk import Desk
 from twinlock.client.errors import OrderError
+from twinlock.protocol.constants import CLOCK_TOLERANCE_MS
 from twinlock.protocol.messages.config import Market
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import OrderType, Side, TimeInForce
@@ -92,7 +93,7 @@ def check_market(desk: Desk, name: str, options: OrderOptions) -> Market:
             code="order.options",
             fix="place the order without them",
         )
-    if not offer.status.running(desk.clock.now_ms(), offer.epoch_ms):
+    if not _may_run(offer, desk.clock.now_ms()):
         raise OrderError(
             f"market {name} is not running",
             code="order.market_closed",
@@ -110,6 +111,12 @@ def check_market(desk: Desk, name: str, options: OrderOptions) -> Market:
                 fix="update Twinlock" if theirs > ours else "ask the operator to update the server",
             )
     return offer
+
+
+def _may_run(offer: Market, now_ms: int) -> bool:
+    """Whether the market runs now. The server takes orders of clocks that are somewhat wrong, so ours may be."""
+    moments = (now_ms - CLOCK_TOLERANCE_MS, now_ms, now_ms + CLOCK_TOLERANCE_MS)
+    return any(offer.status.running(moment, offer.epoch_ms) for moment in moments)
 
 
 def sums(drafts: Sequence[Draft]) -> dict[int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Final
 
 from twinlock.errors import Fault, TwinlockError
 
@@ -85,7 +86,11 @@ class RpcError(TwinlockError):
     ) -> None:
         self.rpc_code: int = ErrorCode(rpc_code) if rpc_code in _KNOWN else rpc_code
         name = self.rpc_code.name.lower() if isinstance(self.rpc_code, ErrorCode) else str(rpc_code)
-        super().__init__(message, code=code or f"rpc.{name}", fault=fault, numbers=numbers, fix=fix)
+        advice = fix or ADVICE.get(self.rpc_code, "")
+        super().__init__(message, code=code or f"rpc.{name}", fault=fault, numbers=numbers, fix=advice)
 
+
+ADVICE: Final = {ErrorCode.CLOCK_RANGE: "Set this computer's clock."}
+"""What to do about refusals that a peer, who sends no advice, leaves to be guessed."""
 
 _KNOWN = frozenset(int(known) for known in ErrorCode)
