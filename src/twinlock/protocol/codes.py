@@ -90,7 +90,7 @@ class RpcError(TwinlockError):
         super().__init__(message, code=code or f"rpc.{name}", fault=fault, numbers=numbers, fix=advice)
 
 
-ADVICE: Final = {ErrorCode.CLOCK_RANGE: "Set this computer's clock."}
+ADVICE: Final[Mapping[int, str]] = {ErrorCode.CLOCK_RANGE: "Set this computer's clock."}
 """What to do about refusals that a peer, who sends no advice, leaves to be guessed."""
 
 _KNOWN = frozenset(int(known) for known in ErrorCode)
