@@ -9,11 +9,31 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.e2e.scenes.cast import Cast, Play, both_sides, withholding
-from tests.e2e.scenes.scene import Fate
+from msgspec.structs import replace
+from tests.e2e.scenes.cast import Cast, LiedTo, Play, both_sides, withholding
+from tests.e2e.scenes.forgery import (
+    FORGERIES,
+    OF_MAKERS,
+    Forged,
+    Forgery,
+    audit_of,
+    both,
+    duplicate,
+    forge,
+    report,
+    rogue,
+    secret_hash_of,
+    take_back,
+)
+from tests.e2e.scenes.players import Rogue
+from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.theatre import Theatre, playing, wanted
 
+from twinlock.chain.terms import ContractTerms
+from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.reputation import Outcome
+from twinlock.protocol.routes import AUDIT
+from twinlock.protocol.signing import signed
 from twinlock.protocol.swap import Party
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
@@ -99,7 +119,113 @@ async def taker_never_redeems(cast: Cast) -> None:
     await scene.assert_books({MAKER: Fate.LOCKED, TAKER: Fate.REDEEMED})
 
 
-PLAYS: dict[str, Play] = {
+def maker_forges(make: Callable[[ContractTerms], Forgery]) -> Play:
+    """The maker's contract is not as agreed. The exchange refuses it, and so does the taker if the exchange did not."""
+
+    async def play(cast: Cast) -> None:
+        lied_to = LiedTo()
+        scene = await cast.scene(maker=withholding("contract"), taker=lied_to)
+        await scene.match()
+        forged = await refused(scene, MAKER, make, lied_to)
+        await scene.ended(TAKER, "void")
+        await cast.stage.calendar.passed(MAKER)
+        await take_back(forged)
+        await scene.assert_books({MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT})
+        await scene.assert_outcomes(maker=Outcome.NO_SWAP_AS_MAKER)
+
+    return play
+
+
+def taker_forges(make: Callable[[ContractTerms], Forgery]) -> Play:
+    """The taker's contract is not as agreed. The exchange refuses it; the maker would not redeem it in any case."""
+
+    async def play(cast: Cast) -> None:
+        lied_to = LiedTo()
+        scene = await cast.scene(maker=lied_to, taker=withholding("contract"))
+        await scene.match()
+        forged = await refused(scene, TAKER, make, lied_to)
+        await scene.step(MAKER, "revoked")
+        await cast.stage.calendar.passed(MAKER)
+        await scene.ended(MAKER, "refunded")
+        await take_back(forged)
+        await scene.assert_books({MAKER: Fate.REFUNDED, TAKER: Fate.REFUNDED})
+        await scene.assert_outcomes(taker=Outcome.NO_SWAP_AS_TAKER)
+
+    return play
+
+
+async def maker_reuses_a_secret(cast: Cast) -> None:
+    """One secret for two matches: whoever sees one redemption could take both contracts."""
+    lied_to = LiedTo()
+    first = await cast.scene(maker=withholding("redeem"), taker=lied_to)
+    await first.match()
+    await first.step(TAKER, "swap_accepted")
+    second = await again(first)
+    known = secret_hash_of(first, MAKER)
+    forged = await refused(second, MAKER, lambda terms: both(replace(terms, secret_hash=known)), lied_to)
+    await first.step(TAKER, "revoked")
+    await cast.stage.calendar.passed(TAKER)
+    await first.ended(TAKER, "refunded")
+    await cast.stage.calendar.passed(MAKER)
+    await take_back(forged)
+    await second.ended(TAKER, "void")
+    back, gone = {MAKER: Fate.REFUNDED, TAKER: Fate.REFUNDED}, {MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT}
+    await first.assert_books(back, (second, gone))
+    await first.assert_outcomes(maker=Outcome.NO_REDEEM_AS_MAKER)
+    await second.assert_outcomes(maker=Outcome.NO_SWAP_AS_MAKER)
+
+
+async def taker_duplicates_a_contract(cast: Cast) -> None:
+    """One contract reported for two matches with the same maker."""
+    lied_to = LiedTo()
+    first = await cast.scene(maker=lied_to, taker=withholding("redeem"))
+    await first.match()
+    await first.step(TAKER, "swap_accepted")
+    second = await again(first)
+    await second.step(TAKER, "contract_signed")
+    await refusals(second, TAKER, duplicate(first, second, TAKER), lied_to)
+    await first.ended(MAKER, "swapped")
+    await first.assert_outcomes(maker=Outcome.SWAP_SUCCESS, taker=Outcome.NO_REDEEM_AS_TAKER)
+    rogue(first, TAKER).withholds.discard("redeem")
+    await cast.stage.calendar.passed(MAKER)
+    await second.ended(MAKER, "refunded")
+    paid, gone = {MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED}, {MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT}
+    await first.assert_books(paid, (second, gone))
+    await second.assert_outcomes(taker=Outcome.NO_SWAP_AS_TAKER)
+
+
+async def again(first: Scene) -> Scene:
+    """A second match of the same two, in which the rogue withholds its contract."""
+    for party in Party:
+        if isinstance(player := first.player(party), Rogue):
+            player.withholds.add("contract")
+    second = Scene(first.stage, first.maker, first.taker, first.maker_sells, before=first.before)
+    await second.match()
+    return second
+
+
+async def refused(scene: Scene, party: Party, make: Callable[[ContractTerms], Forgery], lied_to: LiedTo) -> Forged:
+    """A forged contract is on chain; neither the exchange nor, asked in its name, the other side takes it."""
+    forged = await forge(scene, party, make)
+    await refusals(scene, party, forged, lied_to)
+    return forged
+
+
+async def refusals(scene: Scene, party: Party, forged: Forged, lied_to: LiedTo) -> None:
+    with pytest.raises(RpcError) as told:
+        await report(scene, party, forged)
+    assert told.value.rpc_code is ErrorCode.CONTRACT
+    question = signed(lied_to.wire.voice, audit_of(scene, party.other, forged))
+    with pytest.raises(RpcError) as answered:
+        await lied_to.wire.ask(AUDIT, question)
+    assert answered.value.rpc_code is ErrorCode.CONTRACT
+
+
+FORGED: dict[str, Play] = {
+    **{f"maker_{name}": maker_forges(FORGERIES[name]) for name in OF_MAKERS},
+    **{f"taker_{name}": taker_forges(make) for name, make in FORGERIES.items()},
+}
+PLAYS: dict[str, Play] = FORGED | {
     play.__name__: play
     for play in (
         nobody_at_fault,
@@ -110,6 +236,8 @@ PLAYS: dict[str, Play] = {
         maker_never_redeems,
         maker_redeems_while_the_taker_sleeps,
         taker_never_redeems,
+        maker_reuses_a_secret,
+        taker_duplicates_a_contract,
     )
 }
 STORIES = both_sides(PLAYS)

@@ -88,6 +88,8 @@ class Node:
         self.folder = folder
         self.port, self._publisher = free_ports(2)
         self.process: Process | None = None
+        self.extra: tuple[str, ...] = ()
+        """Further arguments, from the next start on."""
         self._kind = kind or KINDS[symbol]
         self._processes = processes
         self._clock = clock
@@ -103,7 +105,7 @@ class Node:
         program = await asyncio.to_thread(programs.need, self._kind.program, say)
         self.folder.mkdir(parents=True, exist_ok=True)
         special = (argument.format(publisher=self._publisher) for argument in self._kind.arguments)
-        settings = (*_COMMON, *special, f"-datadir={self.folder}", f"-rpcport={self.port}")
+        settings = (*_COMMON, *special, *self.extra, f"-datadir={self.folder}", f"-rpcport={self.port}")
         # Litecoin's node does not stop while somebody keeps an idle connection to it.
         self._http = httpx.AsyncClient(timeout=300, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.process = await self._processes.start(f"node-{self.symbol}", [program, *settings])

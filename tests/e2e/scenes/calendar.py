@@ -1,28 +1,35 @@
-"""Lock times that pass for all stories at once, because a chain has only one time."""
+"""Moments that come for all stories at once, because they share chains: above all, lock times that pass."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Mapping
 
-from twinlock.protocol.swap import Party
+Event = Callable[[], Awaitable[None]]
 
 
 class Calendar:
-    """Lets a lock time pass as soon as every story either waits for one or is over: the taker's first, as in a swap."""
+    """Lets a moment come as soon as every story either waits for one or is over.
 
-    ORDER = (Party.TAKER, Party.MAKER)
+    moments: in their order, with what happens then.
+    """
 
-    def __init__(self, let_pass: Callable[[Party], Awaitable[None]]) -> None:
-        self._let_pass = let_pass
+    def __init__(self, moments: Mapping[Hashable, Event]) -> None:
+        self._moments = dict(moments)
         self._playing = 0
-        self._waiting: Counter[Party] = Counter()
-        self._passed: list[Party] = []
+        self._waiting: Counter[Hashable] = Counter()
+        self._passed: list[Hashable] = []
         self._change = asyncio.Condition()
 
+    def begin_with(self, moment: Hashable, event: Event) -> None:
+        """Another moment, before all others; none of them has come yet. Saying it again changes nothing."""
+        if moment not in self._moments:
+            assert not self._passed, f"{self._passed} has passed"
+            self._moments = {moment: event, **self._moments}
+
     def enter(self) -> None:
-        """One more story that the locks wait for, until it waits itself or leaves."""
+        """One more story that the moments wait for, until it waits itself or leaves."""
         self._playing += 1
 
     async def leave(self) -> None:
@@ -31,23 +38,20 @@ class Calendar:
             self._playing -= 1
             self._change.notify_all()
 
-    async def passed(self, lock: Party) -> None:
-        """Return when contracts of that side can be refunded."""
+    async def passed(self, moment: Hashable) -> None:
+        """Return when it has come."""
         async with self._change:
-            self._waiting[lock] += 1
+            self._waiting[moment] += 1
             self._change.notify_all()
             try:
-                while lock not in self._passed:
-                    # Those whose lock has passed are at work again, even if they do not know it yet.
-                    if sum(self._waiting[each] for each in self.ORDER[len(self._passed) :]) == self._playing:
-                        await self._next()
+                while moment not in self._passed:
+                    # Those whose moment has come are at work again, even if they do not know it yet.
+                    coming = [each for each in self._moments if each not in self._passed]
+                    if sum(self._waiting[each] for each in coming) == self._playing:
+                        await self._moments[coming[0]]()
+                        self._passed.append(coming[0])
+                        self._change.notify_all()
                     else:
                         await self._change.wait()
             finally:
-                self._waiting[lock] -= 1
-
-    async def _next(self) -> None:
-        lock = self.ORDER[len(self._passed)]
-        await self._let_pass(lock)
-        self._passed.append(lock)
-        self._change.notify_all()
+                self._waiting[moment] -= 1

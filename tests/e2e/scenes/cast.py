@@ -8,10 +8,14 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+from tests.e2e.scenes.middleman import Middleman, between
+from tests.e2e.scenes.oracle import Oracle, consulted
 from tests.e2e.scenes.players import Player, Withheld
 from tests.e2e.scenes.scene import Scene
 from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story
+
+from twinlock.protocol.swap import Party
 
 
 @dataclass
@@ -22,6 +26,11 @@ class Cast:
     story: str
     maker_sells: bool
     players: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    def asset(self, payer: Party) -> str:
+        """What that side will give."""
+        plan = self.stage.exchange.plan
+        return plan.base if (payer is Party.MAKER) is self.maker_sells else plan.quote
 
     async def scene(self, maker: Part | None = None, taker: Part | None = None) -> Scene:
         """The two traders with money, bonds and accounts; honest clients, unless a part says otherwise."""
@@ -49,6 +58,35 @@ def withholding(*what: Withheld) -> Part:
         return await cast.players.enter_async_context(cast.stage.rogue(f"{cast.story}-{role}", *what))
 
     return enter
+
+
+class LiedTo:
+    """A client process whose wire to the exchange is in others' hands. As a part it makes that client enter."""
+
+    wire: Middleman
+
+    async def __call__(self, cast: Cast, role: str) -> Player:
+        self.wire = await cast.players.enter_async_context(between(cast.stage.exchange))
+        daemon = await cast.stage.daemon(f"{cast.story}-{role}", self.wire.host)
+        cast.players.push_async_callback(daemon.kill)
+        return daemon
+
+
+class Advised:
+    """A client process that hears of fees by way of oracles. As a part it makes that client enter."""
+
+    oracles: dict[str, Oracle]
+
+    async def __call__(self, cast: Cast, role: str) -> Player:
+        indexers = cast.stage.exchange.indexers
+        self.oracles = {
+            symbol: await cast.players.enter_async_context(consulted(indexer.port))
+            for symbol, indexer in indexers.items()
+        }
+        electrum = {symbol: oracle.url for symbol, oracle in self.oracles.items()}
+        daemon = await cast.stage.daemon(f"{cast.story}-{role}", electrum=electrum)
+        cast.players.push_async_callback(daemon.kill)
+        return daemon
 
 
 SIDES = {"maker_sells": True, "maker_buys": False}

@@ -63,6 +63,14 @@ class ChainBook:
                 return tx
         return None
 
+    def lifted(self, txid: str) -> list[Any]:
+        """A transaction in a block, then the children made to pay for it, which have nothing else to spend."""
+        tx = self.find(txid)
+        assert tx is not None, f"{self._node.symbol}: {txid} is in no block"
+        child = self.spender(f"{txid}:0")
+        lone = child is not None and len(child["vin"]) == len(child["vout"]) == 1
+        return [tx, *(self.lifted(child["txid"]) if child is not None and lone else [])]
+
 
 def witness_of(tx: Any, coin: str) -> list[str]:
     """What a transaction shows in order to spend a coin, in hexadecimal."""

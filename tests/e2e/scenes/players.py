@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+import tomllib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import msgspec
@@ -24,13 +26,15 @@ from twinlock.protocol import envelope
 from twinlock.protocol.envelope import MessageType
 from twinlock.protocol.orders import Side
 from twinlock.protocol.routes import MATCH
-from twinlock.seams import SystemEntropy
+from twinlock.seams import Entropy, SystemEntropy
 from twinlock.simnet import traders
 from twinlock.simnet.clients import Client
 from twinlock.simnet.exchange import Exchange
 
 PATIENCE = 90.0
 """Seconds that anything may take on a machine that does much else."""
+
+NOWHERE_ELSE: Mapping[str, str] = MappingProxyType({})
 
 
 class Player(Protocol):
@@ -54,20 +58,26 @@ class Player(Protocol):
 
 
 class Daemon(Client):
-    """A client process. host: where it believes the exchange to be, if it is to go another way."""
+    """A client process. host: where it believes the exchange to be, if it is to go another way; electrum: where it
+    believes the indexers, by coin.
+    """
 
-    def __init__(self, exchange: Exchange, name: str, host: str = "") -> None:
+    def __init__(
+        self, exchange: Exchange, name: str, host: str = "", electrum: Mapping[str, str] = NOWHERE_ELSE
+    ) -> None:
         super().__init__(exchange, name)
         self._host = host
+        self._electrum = electrum
         self._rows: list[dict[str, Any]] = []
         self._offset = 0
 
-    def prepare(self, entropy: Any) -> None:
+    def prepare(self, entropy: Entropy) -> None:
         super().prepare(entropy)
-        if self._host:
-            config = tomlkit.parse(self._file.read_text())
-            config["servers"][0]["host"] = self._host
-            self._file.write_text(tomlkit.dumps(config))
+        config = tomllib.loads(self._file.read_text())
+        config["servers"][0]["host"] = self._host or config["servers"][0]["host"]
+        for wallet in config["wallets"]:
+            wallet["electrum"] = [self._electrum.get(wallet["symbol"], wallet["electrum"][0])]
+        self._file.write_text(tomlkit.dumps(config))
 
     async def saw(self, event: str, *, after: int = 0, **members: object) -> dict[str, Any]:
         found: list[dict[str, Any]] = []

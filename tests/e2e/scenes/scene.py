@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 
-from tests.e2e.scenes.chainbook import ChainBook, witness_of
+from tests.e2e.scenes.chainbook import witness_of
 from tests.e2e.scenes.players import Player
 from tests.e2e.scenes.stage import Stage
 
@@ -34,7 +34,7 @@ WITNESSES = {Fate.REDEEMED: 5, Fate.REFUNDED: 4}
 
 @dataclass
 class Scene:
-    """`contracts`: ``txid:index`` of each side's contract, once it is known."""
+    """`contracts`: ``txid:index`` of each side's contract, once it is known. `rivals`: what spent its coins instead."""
 
     stage: Stage
     maker: Player
@@ -43,7 +43,10 @@ class Scene:
     rate: int = 0
     match_id: str = ""
     before: dict[Party, Coins] = field(default_factory=dict)
+    accounts: dict[Party, bytes] = field(default_factory=dict)
+    orders: dict[Party, str] = field(default_factory=dict)
     contracts: dict[Party, str] = field(default_factory=dict)
+    rivals: dict[Party, str] = field(default_factory=dict)
 
     def player(self, party: Party) -> Player:
         return self.maker if party is Party.MAKER else self.taker
@@ -68,6 +71,7 @@ class Scene:
     async def match(self) -> None:
         """The maker's order stands on the book, then the taker's meets it."""
         for party in Party:
+            self.accounts[party] = await self.player(party).account_id()
             if party not in self.before:
                 self.before[party] = await self.player(party).totals()
         place, self.rate = self.stage.floor.rate(self.maker_sells)
@@ -80,6 +84,7 @@ class Scene:
         self.match_id = (await self.taker.saw("match_made", order_id=taken.id))["match_id"]
         made = await self.maker.saw("match_made", order_id=order.id)
         assert made["match_id"] == self.match_id, "the taker met another maker than its own"
+        self.orders = {Party.MAKER: order.id, Party.TAKER: taken.id}
 
     async def step(self, party: Party, step: str) -> dict[str, object]:
         """A step of the swap, once that side has told of it."""
@@ -122,7 +127,7 @@ class Scene:
         await book.refresh()
         if fate is Fate.ABSENT:
             assert not coin or book.find(coin.split(":")[0]) is None, f"the chain has {coin}"
-            return {}
+            return {payer: -book.fee(self.rivals[payer])} if payer in self.rivals else {}
         coin = coin or await self.contract(payer)
         value, cost = book.value(coin), book.fee(coin.split(":")[0])
         spender = book.spender(coin)
@@ -131,12 +136,12 @@ class Scene:
             return {payer: -cost}  # a wallet counts what is in a swap
         assert spender is not None, f"nothing has spent {coin}"
         assert len(witness_of(spender, coin)) == WITNESSES[fate], f"{coin} is not {fate.name}"
-        back = value - book.fee(spender["txid"]) - _lift(book, spender["txid"])
+        back = value - sum(book.fee(tx["txid"]) for tx in book.lifted(spender["txid"]))
         return {payer: back - value - cost} if fate is Fate.REFUNDED else {payer: -value - cost, payer.other: back}
 
     async def assert_outcomes(self, **outcomes: Outcome) -> None:
         """The exchange counts this, and nothing else of this match, for or against its sides: `maker=`, `taker=`."""
-        expected = {await self.player(Party[side.upper()]).account_id(): [each] for side, each in outcomes.items()}
+        expected = {self.accounts[Party[side.upper()]]: [each] for side, each in outcomes.items()}
         match_id = bytes.fromhex(self.match_id)
 
         async def judged() -> bool:
@@ -148,10 +153,3 @@ class Scene:
 
 async def _holds(player: Player, totals: Coins) -> bool:
     return await player.totals() == totals
-
-
-def _lift(book: ChainBook, txid: str) -> int:
-    """The fee of a child that was made to pay for its parent: it has only that one to spend, and one output."""
-    child = book.spender(f"{txid}:0")
-    lone = child is not None and len(child["vin"]) == len(child["vout"]) == 1
-    return book.fee(child["txid"]) + _lift(book, child["txid"]) if child is not None and lone else 0

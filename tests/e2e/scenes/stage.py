@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from tests.e2e.scenes.calendar import Calendar
 from tests.e2e.scenes.chainbook import ChainBook
 from tests.e2e.scenes.floor import Floor
 from tests.e2e.scenes.mint import Mint
-from tests.e2e.scenes.players import PATIENCE, Daemon, Rogue, Withheld
+from tests.e2e.scenes.players import NOWHERE_ELSE, PATIENCE, Daemon, Rogue, Withheld
 
 from twinlock.protocol.reputation import WEIGHTS, Outcome, OutcomeClass
 from twinlock.protocol.swap import Party
@@ -46,14 +47,14 @@ class Stage:
         self.books = books
         self.mint = mint
         self.floor = Floor(exchange.clock, plan.rate_step, plan.epoch_ms)
-        self.calendar = Calendar(self._let_pass)
+        self.calendar = Calendar({lock: partial(self._let_pass, lock) for lock in (Party.TAKER, Party.MAKER)})
         self._entering = asyncio.Semaphore(AT_ONCE)
 
     # Players -----------------------------------------------------------------------------------------------
 
-    async def daemon(self, name: str, host: str = "") -> Daemon:
-        """A client process with money, a bond and an account."""
-        daemon = Daemon(self.exchange, name, host)
+    async def daemon(self, name: str, host: str = "", electrum: Mapping[str, str] = NOWHERE_ELSE) -> Daemon:
+        """A client process with money, a bond and an account. host, electrum: see `Daemon`."""
+        daemon = Daemon(self.exchange, name, host, electrum)
         async with self._entering:
             daemon.prepare(SystemEntropy())
             await daemon.start()
@@ -90,9 +91,12 @@ class Stage:
     async def _let_pass(self, lock: Party) -> None:
         plan = self.exchange.plan
         seconds = plan.lock_taker_s if lock is Party.TAKER else plan.lock_maker_s
+        until = self.exchange.clock.now_ms() // 1000 + seconds
         async with self.mint.closed(*self.exchange.nodes):
-            for node in self.exchange.nodes.values():
-                await node.pass_time(self.exchange.clock.now_ms() // 1000 + seconds)
+            for symbol, node in self.exchange.nodes.items():
+                await node.set_time(until + 1)
+                while await node.median_time() <= until:
+                    await self.mint.mine(symbol)
 
     def outcomes(self, match_id: bytes) -> dict[bytes, list[Outcome]]:
         """What the exchange holds for or against whom over a match, by account."""
@@ -106,12 +110,12 @@ class Stage:
 
 
 @asynccontextmanager
-async def opened(folder: Path, plan: Plan = PLAN) -> AsyncIterator[Stage]:
-    """A stage with nobody on it; blocks come on demand."""
+async def opened(folder: Path, plan: Plan = PLAN, *, picky: bool = False) -> AsyncIterator[Stage]:
+    """A stage with nobody on it; blocks come on demand. picky: see `Mint`."""
     async with Exchange(plan, folder, SystemClock()) as exchange:
         nodes = exchange.nodes
         books = {symbol: ChainBook(node, await node.height() + 1) for symbol, node in nodes.items()}
-        mint = Mint(nodes, exchange.clock, plan.confirmations, plan.block_seconds)
+        mint = Mint(nodes, exchange.clock, plan.confirmations, plan.block_seconds, picky=picky)
         mining = asyncio.create_task(mint.run())
         try:
             yield Stage(exchange, books, mint)

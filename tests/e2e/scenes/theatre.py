@@ -29,9 +29,11 @@ class Theatre:
 
 
 @asynccontextmanager
-async def playing(folder: Path, stories: Mapping[str, Story], plan: Plan = PLAN) -> AsyncIterator[Theatre]:
-    """Begin to tell all these stories."""
-    async with opened(folder, plan) as stage:
+async def playing(
+    folder: Path, stories: Mapping[str, Story], plan: Plan = PLAN, *, picky: bool = False
+) -> AsyncIterator[Theatre]:
+    """Begin to tell all these stories. picky: see `Mint`."""
+    async with opened(folder, plan, picky=picky) as stage:
         for _ in stories:
             stage.calendar.enter()
         told = {name: asyncio.create_task(_tell(stage, name, story)) for name, story in stories.items()}
