@@ -15,7 +15,6 @@ from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.funding import MarketRules, lots, market_buy_minimum, swap_value
 from twinlock.protocol.intake import AFTER_COINS, BEFORE_COINS, Submission
 from twinlock.protocol.messages.orders import Coin, OrderOptions, OrderPrefix, PlaceCancel, PlaceLimit, PlaceMarket
-from twinlock.protocol.signing import signed
 from twinlock.protocol.wire import Hex
 
 KEY = PrivateKey(bytes(31) + b"\5")
@@ -38,12 +37,7 @@ CANCEL = PlaceCancel(**PREFIX, order_type=3, target_id=Hex(b"\3" * 32))
 
 def _submit(message: OrderPrefix, *, sign: bool = True, **facts: Any) -> Submission:
     known: dict[str, Any] = {"tier": 1, "now_ms": NOW, "market": RULES, "funds": 10, "required": 10, "mid_gap": 10**8}
-    return Submission(
-        message=signed(KEY, message) if sign else message,
-        account_id=ACCOUNT,
-        public_key=KEY.public,
-        **known | facts,
-    )
+    return Submission(message=message, account_id=ACCOUNT, signed=sign, **known | facts)
 
 
 def _refusal(submission: Submission) -> tuple[int, str]:

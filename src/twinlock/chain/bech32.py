@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import xor
 
 from twinlock.chain.errors import EncodingError
@@ -17,7 +17,9 @@ BECH32 = 1
 BECH32M = 0x2BC830A3
 MAX_LENGTH = 90
 
-_VALUE = {char: value for value, char in enumerate(CHARSET)}
+_NONE = 255
+_VALUES = bytes(CHARSET.find(chr(code)) % 256 for code in range(256))
+"""The value of each character's code; _NONE for those that bech32 does not use."""
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _STEPS = tuple(reduce(xor, (row for i, row in enumerate(_GENERATOR) if top >> i & 1), 0) for top in range(32))
 """What each value of the five bits that leave the residue adds to it."""
@@ -26,7 +28,7 @@ _STEPS = tuple(reduce(xor, (row for i, row in enumerate(_GENERATOR) if top >> i 
 def encode(hrp: str, values: Iterable[int], constant: int) -> str:
     """Text of 5-bit values behind a lower-case prefix; `constant` is BECH32 or BECH32M."""
     data = list(values)
-    residue = _polymod([*_expand(hrp), *data, 0, 0, 0, 0, 0, 0]) ^ constant
+    residue = _polymod([*data, 0, 0, 0, 0, 0, 0], _start(hrp)) ^ constant
     checksum = [residue >> 5 * (5 - i) & 31 for i in range(6)]
     return hrp + "1" + "".join(CHARSET[value] for value in data + checksum)
 
@@ -38,13 +40,13 @@ def decode(text: str) -> tuple[str, list[int], int]:
     if text.lower() != text and text.upper() != text:
         raise EncodingError("bech32 text mixes upper and lower case", code="chain.encoding.bech32")
     hrp, _, tail = text.lower().rpartition("1")
-    if not hrp or len(tail) < 6 or not _VALUE.keys() >= set(tail) or " " in hrp:
+    values = tail.encode().translate(_VALUES)
+    if not hrp or len(tail) < 6 or _NONE in values or " " in hrp:
         raise EncodingError("not bech32 text", code="chain.encoding.bech32")
-    values = [_VALUE[char] for char in tail]
-    constant = _polymod([*_expand(hrp), *values])
+    constant = _polymod(values, _start(hrp))
     if constant not in (BECH32, BECH32M):
         raise EncodingError("bech32 checksum does not match", code="chain.encoding.checksum")
-    return hrp, values[:-6], constant
+    return hrp, list(values[:-6]), constant
 
 
 def encode_segwit(hrp: str, version: int, program: bytes) -> str:
@@ -99,8 +101,13 @@ def _expand(hrp: str) -> list[int]:
     return [code >> 5 for code in codes] + [0] + [code & 31 for code in codes]
 
 
-def _polymod(values: Iterable[int]) -> int:
-    residue = 1
+@lru_cache(64)
+def _start(hrp: str) -> int:
+    """The residue once the prefix is through."""
+    return _polymod(_expand(hrp), 1)
+
+
+def _polymod(values: Iterable[int], residue: int) -> int:
     for value in values:
         residue = (residue & 0x1FFFFFF) << 5 ^ value ^ _STEPS[residue >> 25]
     return residue

@@ -13,6 +13,7 @@ from twinlock.chain.contract import SwapContract, is_secret
 from twinlock.chain.errors import AddressError, BondError, CoinIdError, ContractError, MalformedError, ScriptError
 from twinlock.chain.keys import PrivateKey, check_pubkey
 from twinlock.chain.script import Kind
+from twinlock.chain.signatures import Claim
 from twinlock.chain.terms import BondTerms, CoinPoint, ContractAudit, ContractTerms
 from twinlock.chain.tx import FINAL, MAX_MONEY, Tx
 from twinlock.kernels.ripemd160 import hash160
@@ -55,7 +56,9 @@ class BitcoinFamily:
         return self._swap_address(hash160(check_pubkey(pubkey)))
 
     def check_receive_address(self, text: str) -> str:
-        if self._swap_address(self._address_hash(text)) != text:
+        pubkey_hash = self._address_hash(text)
+        # Of a witness program's spellings only one is in lower case.
+        if text != (text.lower() if self.coin.segwit else self._swap_address(pubkey_hash)):
             raise AddressError(
                 "the address is not in its canonical spelling",
                 code="chain.address.spelling",
@@ -187,6 +190,16 @@ class BitcoinFamily:
         sigs: Sequence[bytes],
     ) -> None:
         coinproof.verify_proof(prevout_script, redeem_script, coin_id, pubkeys, sigs)
+
+    def coin_proof_claims(
+        self,
+        prevout_script: bytes,
+        redeem_script: bytes,
+        coin_id: bytes,
+        pubkeys: Sequence[bytes],
+        sigs: Sequence[bytes],
+    ) -> list[Claim]:
+        return coinproof.proof_claims(prevout_script, redeem_script, coin_id, pubkeys, sigs)
 
     def input_size(self, prevout_script: bytes, redeem_script: bytes) -> int:
         return sizes.input_size(prevout_script, redeem_script)

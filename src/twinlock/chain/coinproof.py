@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 
-from twinlock.chain import keys, script
+from twinlock.chain import script
 from twinlock.chain.errors import CoinProofError, KeyFormatError
-from twinlock.chain.keys import PrivateKey
+from twinlock.chain.keys import PrivateKey, check_pubkey
 from twinlock.chain.script import Kind
+from twinlock.chain.signatures import Claim, check_many
 from twinlock.kernels.ripemd160 import hash160
 
 MAX_KEYS = 16
@@ -29,15 +30,15 @@ def make_proof(
     return [key.public for key in private], [key.sign(digest(coin_id)) for key in private]
 
 
-def verify_proof(
+def proof_claims(
     prevout_script: bytes,
     redeem_script: bytes,
     coin_id: bytes,
     pubkeys: Sequence[bytes],
     sigs: Sequence[bytes],
     digest: Callable[[bytes], bytes] = sha256_digest,
-) -> None:
-    """Raises CoinProofError unless the keys satisfy the output and every one of them signed.
+) -> list[Claim]:
+    """What must be true besides. Raises CoinProofError unless the keys satisfy the output.
 
     redeem_script: of P2SH and P2WSH outputs, else empty.
     """
@@ -49,13 +50,32 @@ def verify_proof(
         )
     _check_keys(prevout_script, redeem_script, pubkeys)
     hashed = digest(coin_id)
-    for pubkey, sig in zip(pubkeys, sigs, strict=True):
+    return [Claim(bytes(pubkey), hashed, bytes(sig)) for pubkey, sig in zip(pubkeys, sigs, strict=True)]
+
+
+def judge_proof(claims: Sequence[Claim], verdicts: Sequence[bool]) -> None:
+    """Raises CoinProofError for the first claim that is not true."""
+    for claim, good in zip(claims, verdicts, strict=True):
+        if good:
+            continue
         try:
-            good = keys.verify(pubkey, hashed, sig)
+            check_pubkey(claim.public_key)
         except KeyFormatError as error:
             raise CoinProofError(str(error), code="chain.coin_proof.pubkey") from error
-        if not good:
-            raise CoinProofError("a signature of the coin ID is wrong", code="chain.coin_proof.signature")
+        raise CoinProofError("a signature of the coin ID is wrong", code="chain.coin_proof.signature")
+
+
+def verify_proof(
+    prevout_script: bytes,
+    redeem_script: bytes,
+    coin_id: bytes,
+    pubkeys: Sequence[bytes],
+    sigs: Sequence[bytes],
+    digest: Callable[[bytes], bytes] = sha256_digest,
+) -> None:
+    """Both at once. Raises CoinProofError unless the keys satisfy the output and every one of them signed."""
+    claims = proof_claims(prevout_script, redeem_script, coin_id, pubkeys, sigs, digest)
+    judge_proof(claims, check_many(claims))
 
 
 def _check_keys(prevout_script: bytes, redeem_script: bytes, pubkeys: Sequence[bytes]) -> None:

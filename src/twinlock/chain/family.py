@@ -13,6 +13,7 @@ from typing import Protocol
 
 from twinlock.chain.coin import Coin
 from twinlock.chain.keys import PrivateKey
+from twinlock.chain.signatures import Claim
 from twinlock.chain.terms import BondTerms, CoinPoint, ContractAudit, ContractTerms
 
 __all__ = ["BondTerms", "CoinPoint", "ContractAudit", "ContractTerms", "Family"]
@@ -164,6 +165,17 @@ class Family(Protocol):
         sigs: Sequence[bytes],
     ) -> None:
         """Raises CoinProofError unless the keys satisfy the output and each signed the coin ID."""
+        ...
+
+    def coin_proof_claims(
+        self,
+        prevout_script: bytes,
+        redeem_script: bytes,
+        coin_id: bytes,
+        pubkeys: Sequence[bytes],
+        sigs: Sequence[bytes],
+    ) -> list[Claim]:
+        """The signatures that are left to check. Raises CoinProofError unless the keys satisfy the output."""
         ...
 
     def input_size(self, prevout_script: bytes, redeem_script: bytes) -> int:

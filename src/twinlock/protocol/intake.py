@@ -16,14 +16,14 @@ from twinlock.protocol.constants import CLOCK_TOLERANCE_MS, HASH_BYTES, MAX_ORDE
 from twinlock.protocol.funding import MarketRules, market_buy_minimum
 from twinlock.protocol.messages.orders import OrderPrefix, PlaceCancel, PlaceLimit, PlaceMarket, Trade
 from twinlock.protocol.orders import OrderType, Side, TimeInForce
-from twinlock.protocol.signing import check
 
 
 @dataclass(frozen=True, kw_only=True)
 class Submission:
     """An order as it arrived, and what the server knows at that moment.
 
-    account_id, public_key, tier: of the authenticated account. market: None if unknown. mid_gap: of the market's book.
+    account_id, tier: of the authenticated account. signed: whether its key signed the message.
+    market: None if unknown. mid_gap: of the market's book.
     receivable: whether an address is the canonical spelling of a receiving address of the asset that is received.
     well_formed_coin, locked: about coin IDs of the funding asset. cancellable: about a cancel's target.
     funds, required: atoms of the coins together, and what `Family.required_funds` asks; known after the search.
@@ -31,7 +31,7 @@ class Submission:
 
     message: OrderPrefix
     account_id: bytes
-    public_key: bytes
+    signed: bool
     tier: int
     now_ms: int
     market: MarketRules | None
@@ -101,11 +101,6 @@ def _may_rest(message: Trade) -> bool:
     return isinstance(message, PlaceLimit) and message.time_in_force == TimeInForce.STANDING
 
 
-def _signature_wrong(submission: Submission) -> bool:
-    message = submission.message
-    return not check(submission.public_key, message.signed_bytes(), message.sig)
-
-
 def _off_the_clock(submission: Submission) -> bool:
     return abs(submission.message.client_time - submission.now_ms) >= CLOCK_TOLERANCE_MS
 
@@ -131,7 +126,7 @@ BEFORE_COINS: Final = (
         rpc_code=ErrorCode.SIGNATURE,
         reason="signature",
         applies=_ALL,
-        refuses=_signature_wrong,
+        refuses=lambda s: not s.signed,
         message="the order's signature is missing or not valid",
         fix="Sign the order's bytes, with tserver 0, with the account's key.",
     ),

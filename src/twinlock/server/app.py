@@ -41,6 +41,7 @@ from twinlock.server.keyfile import ensure_signing_key
 from twinlock.server.manager import DexManager, Foundations
 from twinlock.server.market.terms import MarketTerms
 from twinlock.server.metrics import Metrics
+from twinlock.server.signatures import SignatureDesk
 from twinlock.server.wallet import DexWallet
 
 log = structlog.get_logger(__name__)
@@ -132,6 +133,8 @@ class Server:
         self.key = ensure_signing_key(settings.data_dir / KEY_FILE, settings.key_password(), self._entropy)
         await migrate(settings.database_url)
         self.database = await self._stack.enter_async_context(Database(settings.database_url))
+        self.signatures = SignatureDesk(self.key)
+        self._stack.callback(self.signatures.close)
         self.assets = await self._open_assets()
         self.wallets = {
             asset.symbol: DexWallet(coin(asset.symbol, settings.network), asset.bond_xpub)
@@ -149,6 +152,7 @@ class Server:
                 assets=self.assets,
                 terms=[self._market_terms(section) for section in self.config.markets],
                 expiry_s=expiry_s,
+                signatures=self.signatures,
             )
         )
         self.data = DataDesk(
@@ -223,7 +227,9 @@ class Server:
                 bond_amount=section.bond_amount,
                 bond_confs=section.bond_confs,
             )
-            backends[row.asset_id] = ChainBackend(row, source, terms, self._clock, section.fee_scale)
+            backends[row.asset_id] = ChainBackend(
+                row, source, terms, self._clock, section.fee_scale, self.signatures.holds
+            )
         return backends
 
     def _open_view(self, row: Coin, section: AssetSection) -> AbstractAsyncContextManager[ChainSource]:

@@ -41,6 +41,7 @@ from twinlock.server.market.services import Services
 from twinlock.server.market.snapshots import Snapshots
 from twinlock.server.market.terms import MarketTerms
 from twinlock.server.market.upkeep import drop_spent, resting
+from twinlock.server.signatures import SignatureDesk
 from twinlock.server.swapper.executor import SwapExecutor
 from twinlock.server.swapper.negotiation import Negotiator
 from twinlock.server.swapper.reports import ReportDesk
@@ -68,6 +69,7 @@ class Foundations:
     assets: Mapping[int, AssetBackend]
     terms: Sequence[MarketTerms]
     expiry_s: int
+    signatures: SignatureDesk
 
 
 class DexManager:
@@ -146,7 +148,7 @@ class DexManager:
             self.markets[terms.name] = await self._open_market(terms)
         await self.executor.resume({terms.name: terms for terms in base.terms})
         by_assets = {(market.terms.base, market.terms.quote): market for market in self.markets.values()}
-        Intake(base.hub, self.accounts, by_assets, base.assets, self._locks, base.clock)
+        Intake(base.hub, self.accounts, by_assets, base.assets, self._locks, base.clock, base.signatures)
         self.login.on_login.append(self.executor.returned)
         self.reputations.on_suspended.append(lambda account_id: base.hub.start(self._lose_orders(account_id)))
         await self._load_accounts()
@@ -270,6 +272,7 @@ class DexManager:
             settlement=self.executor,
             recorder=self.historian,
             parcels=self,
+            signatures=self._base.signatures,
         )
         booked = [order for order in resting(stored) if order.remaining % terms.lot_size == 0]
         market = MarketManager(terms, services, await self._schedule(terms), booked, last_rate)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Protocol
 
 import structlog
 
+from twinlock.chain.coinproof import judge_proof
 from twinlock.chain.coins import Coin
 from twinlock.chain.errors import CoinIdError
 from twinlock.chain.families import family_of
 from twinlock.chain.family import Family
+from twinlock.chain.signatures import Claim, check_many
 from twinlock.chain.terms import CoinPoint
 from twinlock.electrum.errors import ElectrumError, UnknownTransactionError
 from twinlock.electrum.states import OutputStatus, Tip
@@ -36,6 +38,11 @@ _RETRY_S = 5.0
 log = structlog.get_logger(__name__)
 
 
+async def claim_holds(claim: Claim) -> bool:
+    """Check a signature here and now."""
+    return check_many([claim])[0]
+
+
 class ChainSource(Protocol):
     """What the backend asks of a chain; `twinlock.electrum.view.ChainView` is one."""
 
@@ -56,12 +63,22 @@ class ChainSource(Protocol):
 class ChainBackend:
     """An `AssetBackend` on a `ChainSource`."""
 
-    def __init__(self, coin: Coin, source: ChainSource, terms: AssetTerms, clock: Clock, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        coin: Coin,
+        source: ChainSource,
+        terms: AssetTerms,
+        clock: Clock,
+        scale: float = 1.0,
+        holds: Callable[[Claim], Awaitable[bool]] = claim_holds,
+    ) -> None:
+        """holds: who checks the signatures of coins."""
         self._coin = coin
         self._family = family_of(coin)
         self._source = source
         self._terms = terms
         self._clock = clock
+        self._holds = holds
         self._tip: Tip | None = None
         self._callbacks: list[Callable[[], None]] = []
         self.fees = FeeRate(terms.max_fee_rate, clock.now_ms, scale)
@@ -119,7 +136,10 @@ class ChainBackend:
                 numbers={"confirmations": output.confirmations},
                 fix="wait, or fund the order with another coin",
             )
-        self._family.verify_coin_proof(output.script, proof.redeem, proof.coin_id, proof.public_keys, proof.signatures)
+        claims = self._family.coin_proof_claims(
+            output.script, proof.redeem, proof.coin_id, proof.public_keys, proof.signatures
+        )
+        judge_proof(claims, [await self._holds(claim) for claim in claims])
         size = self._family.input_size(output.script, proof.redeem)
         rate = None if output.confirmations else await self._paid_rate(output.point)
         return FundingCoin(bytes(proof.coin_id), output.value, size, output.confirmations, rate)

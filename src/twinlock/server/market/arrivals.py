@@ -13,7 +13,6 @@ from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.epoch import epoch_index
 from twinlock.protocol.messages.orders import OrderPrefix, OrderResult
 from twinlock.protocol.orders import CancelOrder, Order, OrderStatus, accept
-from twinlock.protocol.signing import sign
 from twinlock.protocol.wire import Hex
 from twinlock.server.comms.hub import Call
 from twinlock.server.db import DatabaseError
@@ -56,7 +55,9 @@ class Arrivals:
             if locks is not None and not isinstance(order, CancelOrder):
                 locks.lock(order.id, order.coins)
             state.holdings.enter(order)
-            await state.services.database.write(add_order(order, state.terms.name, state.terms.epoch_ms))
+            stored = state.services.database.submit([add_order(order, state.terms.name, state.terms.epoch_ms)])
+            receipt = await self._receipt(message, order)  # made meanwhile, and kept back until the order is on disk
+            await stored
         except BaseException as error:
             # Whatever happened, the epoch must not wait for this order for ever.
             self._forget(order, epoch, locks)
@@ -72,11 +73,11 @@ class Arrivals:
             epoch=epoch,
         )
         call.after.append(partial(self._publish_order, order, epoch, ticket))
-        return self._receipt(message, order)
+        return receipt
 
-    def _receipt(self, message: OrderPrefix, order: Order) -> OrderResult:
+    async def _receipt(self, message: OrderPrefix, order: Order) -> OrderResult:
         stamped = msgspec.structs.replace(message, server_time=order.server_time)
-        signature = sign(self._state.services.key, stamped.signed_bytes())
+        signature = await self._state.services.signatures.sign(stamped.signed_bytes())
         return OrderResult(sig=signature, order_id=Hex(order.id), server_time=order.server_time)
 
     def _publish_order(self, order: Order, epoch: int, ticket: asyncio.Future[None]) -> None:
@@ -123,7 +124,7 @@ class Arrivals:
         call.after.append(partial(state.public.unbooked, (target.id,)))
         call.after.append(partial(state.public.ledger, entries))
         call.after.append(lambda: state.services.hub.start(self._begin_soon(plan)))
-        return self._receipt(message, order)
+        return await self._receipt(message, order)
 
     async def _begin_soon(self, plan: Plan) -> None:
         """Bison Wallet does not know its cancel order in the first moments after the receipt, and would not answer."""

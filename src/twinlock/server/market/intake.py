@@ -24,7 +24,8 @@ from twinlock.server.market.funding import find_coins, total_funds
 from twinlock.server.market.locks import CoinLocks
 from twinlock.server.market.manager import MarketManager
 from twinlock.server.market.upkeep import drop_spent
-from twinlock.server.users.accounts import Accounts
+from twinlock.server.signatures import SignatureDesk
+from twinlock.server.users.accounts import Account, Accounts
 
 
 class Intake:
@@ -41,12 +42,14 @@ class Intake:
         assets: Mapping[int, AssetBackend],
         locks: Mapping[int, CoinLocks],
         clock: Clock,
+        signatures: SignatureDesk,
     ) -> None:
         self._accounts = accounts
         self._markets = markets
         self._assets = assets
         self._locks = locks
         self._clock = clock
+        self._signatures = signatures
         hub.serve(LIMIT, self.limit, waits=True)
         hub.serve(MARKET, self.market, waits=True)
         hub.serve(CANCEL, self.cancel, waits=True)
@@ -66,6 +69,7 @@ class Intake:
             call,
             call.payload,
             market,
+            signed=await self._signed(call),
             cancellable=lambda target: market is not None and market.core.cancellable(bytes(target)) is not None,
         )
         before_coins(submission)
@@ -76,14 +80,16 @@ class Intake:
     async def _trade(self, call: Call[Any], order: PlaceLimit | PlaceMarket) -> OrderResult:
         market = self._markets.get((order.base, order.quote))
         funded, received = (order.quote, order.base) if order.side == Side.BUY else (order.base, order.quote)
+        signed = await self._signed(call)
         if market is None:
-            before_coins(self._submission(call, order, None))
+            before_coins(self._submission(call, order, None, signed=signed))
         assert market is not None
         asset, locks, family = self._assets[funded], self._locks[funded], self._assets[received].family
         submission = self._submission(
             call,
             order,
             market,
+            signed=signed,
             receivable=lambda text: _receivable(family, text),
             well_formed_coin=lambda coin_id: _well_formed(asset.family, coin_id),
             locked=lambda coin_id: locks.holder(coin_id) is not None,
@@ -95,23 +101,30 @@ class Intake:
             await drop_spent(other, other.due_for_a_look(call.account, funded), counted=True)
         # While the coins were looked for the book moved on, and so did the account.
         funds, required = total_funds(order, coins, market.rules(self._clock.now_ms()), market.book.mid_gap(), asset)
-        again = self._submission(call, order, market, funds=funds, required=required)
+        again = self._submission(call, order, market, signed=signed, funds=funds, required=required)
         after_coins(again)
         if again.tier < 1:
             raise refused(ErrorCode.ACCOUNT_CLOSED, "tier", "the account's tier is below 1", fix="Post a bond.")
         return await market.submit(call, order, locks)
 
-    def _submission(
-        self, call: Call[Any], message: OrderPrefix, market: MarketManager | None, **known: Any
-    ) -> Submission:
+    async def _signed(self, call: Call[Any]) -> bool:
+        """Whether the account's key signed the order."""
+        message: OrderPrefix = call.payload
+        return await self._signatures.check(self._account(call).pubkey, message.signed_bytes(), message.sig)
+
+    def _account(self, call: Call[Any]) -> Account:
         account = self._accounts.get(call.account)
         if account is None:
             raise refused(ErrorCode.ACCOUNT_NOT_FOUND, "account", "no such account", fix="Send connect again.")
-        now = self._clock.now_ms()
+        return account
+
+    def _submission(
+        self, call: Call[Any], message: OrderPrefix, market: MarketManager | None, **known: Any
+    ) -> Submission:
+        account, now = self._account(call), self._clock.now_ms()
         return Submission(
             message=message,
             account_id=call.account,
-            public_key=account.pubkey,
             tier=self._accounts.standing(account).tier,
             now_ms=now,
             market=None if market is None else market.rules(now),

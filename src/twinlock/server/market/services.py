@@ -15,6 +15,7 @@ from twinlock.server.db import Database, Write
 from twinlock.server.market.core import Processed
 from twinlock.server.market.locks import CoinLocks
 from twinlock.server.market.terms import MarketTerms
+from twinlock.server.signatures import SignatureDesk
 from twinlock.server.users.accounts import Accounts
 from twinlock.server.users.reputation import Reputations
 
@@ -78,3 +79,4 @@ class Services:
     settlement: Settlement
     recorder: Recorder
     parcels: ParcelLimit
+    signatures: SignatureDesk
