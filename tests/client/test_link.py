@@ -83,7 +83,7 @@ async def test_another_certificate_is_not_trusted(tmp_path: Path) -> None:
         other, _ = certificate(tmp_path, "impostor")
         for pinned in (str(other), ""):
             dial = websocket_dialer(ServerConfig(host=config.host, certificate=pinned))
-            with pytest.raises(LinkClosedError, match="certificate verify failed"):
+            with pytest.raises(LinkClosedError, match="certificate"):
                 await dial()
 
 

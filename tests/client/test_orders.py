@@ -11,6 +11,8 @@ import pytest
 from tests.client.fake_server import LOT, LTC, MARKET
 from tests.client.world import FUNDS, RATE, World, world
 
+from twinlock.client.conditional import ConditionRecord
+from twinlock.client.drafts import LimitAsk
 from twinlock.client.errors import MisbehaviourError, OrderError, RequestTimeoutError
 from twinlock.client.events import EpochReplayed, ServerAccused
 from twinlock.client.store.records import EvidenceRecord, OrderRecord
@@ -37,7 +39,7 @@ def locked(trader: Trader) -> int:
 
 
 async def sell(it: World, quantity: int = 3 * LOT, **options: Any) -> OrderRecord:
-    order = await it.call(it.traders["alice"].venue().limit(MARKET, Side.SELL, quantity, RATE, **options))
+    order = await it.call(it.traders["alice"].limit(MARKET, Side.SELL, quantity, RATE, **options))
     assert isinstance(order, OrderRecord)
     return order
 
@@ -294,3 +296,18 @@ async def test_an_order_ends_with_its_last_match(it: World) -> None:
     assert not any(isinstance(event, ServerAccused) for event in it.events["alice"])
     await it.settle(lambda: all(swap.outcome == "swapped" for swap in it.traders["alice"].swaps()))
     await it.until(lambda: locked(it.traders["alice"]) == 0)
+
+
+async def test_a_trader_takes_every_option_of_every_order(it: World) -> None:
+    alice, capped = it.traders["alice"], OrderOptions(max_matches=1)
+    first = await it.call(alice.market(MARKET, Side.SELL, LOT, tag="m", options=capped))
+    again = await it.call(alice.market(MARKET, Side.SELL, LOT, tag="m", options=capped))
+    assert isinstance(first, OrderRecord)
+    assert (first is again, first.options) == (True, capped)
+    ask = LimitAsk(market=MARKET, side=Side.SELL, quantity=LOT, rate=RATE, options=OrderOptions(post_only=True))
+    both = await it.call(alice.limits([ask, ask]))
+    assert isinstance(both, list)
+    assert [order.options.post_only for order in both] == [True, True]
+    made = await it.call(alice.stop_limit("s", MARKET, Side.SELL, LOT, RATE - 1_000, RATE - 2_000, rest_rate=RATE))
+    assert isinstance(made, ConditionRecord)
+    assert (made.status, made.rest_rate) == ("waiting", RATE)

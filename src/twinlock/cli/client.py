@@ -21,6 +21,7 @@ from twinlock.cli.accounts import account, bond
 from twinlock.cli.configs import config_group, write_template
 from twinlock.cli.keys import api, completion, key
 from twinlock.cli.pasts import evidence, history, swap
+from twinlock.cli.pinned import pin
 from twinlock.cli.recovery import recover
 from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, ask, opened, pass_setting
@@ -179,6 +180,7 @@ client.add_command(history)
 client.add_command(key)
 client.add_command(market)
 client.add_command(order)
+client.add_command(pin)
 client.add_command(recover)
 client.add_command(swap)
 client.add_command(tower)

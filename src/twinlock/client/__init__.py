@@ -24,7 +24,9 @@ async with Trader(config, password) as trader:
 
 from twinlock.client.api import Api, connect
 from twinlock.client.config import ClientConfig
+from twinlock.client.drafts import LimitAsk
 from twinlock.client.trader import Trader, initialize
+from twinlock.protocol.messages.orders import OrderOptions
 from twinlock.protocol.orders import Side, TimeInForce
 
-__all__ = ["Api", "ClientConfig", "Side", "TimeInForce", "Trader", "connect", "initialize"]
+__all__ = ["Api", "ClientConfig", "LimitAsk", "OrderOptions", "Side", "TimeInForce", "Trader", "connect", "initialize"]

@@ -43,7 +43,7 @@ async def read_config(desk: Desk) -> Config:
         raise MisbehaviourError(
             f"{desk.host} shows another key than before",
             code="session.key_changed",
-            fix="if the operator confirms the change, remove the server and add it again",
+            fix=f"if the operator confirms the change: twinlock client pin forget {desk.host}",
         )
     desk.config = config
     return config

@@ -58,7 +58,7 @@ def websocket_dialer(server: ServerConfig) -> Dialer:
                 close_timeout=3,
             )
         except (OSError, InvalidHandshake, InvalidURI, TimeoutError) as error:
-            raise LinkClosedError(f"cannot connect to {server.host}: {error}", fix=_advice(error)) from error
+            raise _refused(server, error) from error
         return _WebSocketLink(socket)
 
     return dial
@@ -78,10 +78,18 @@ def tls_context(server: ServerConfig) -> ssl.SSLContext:
     return context
 
 
-def _advice(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return "check that the certificate file is this server's, and that it names this host"
-    return ""
+def _refused(server: ServerConfig, error: Exception) -> LinkClosedError:
+    if not isinstance(error, ssl.SSLCertVerificationError):
+        return LinkClosedError(f"cannot connect to {server.host}: {error}")
+    if not server.certificate:
+        text = f"{server.host} shows a certificate that no known authority vouches for: {error.verify_message}"
+        fix = f"get the operator's certificate, then: twinlock client pin replace {server.host} FILE"
+        return LinkClosedError(text, code="session.certificate", fix=fix)
+    return LinkClosedError(
+        f"{server.host} shows another certificate than the pinned one: {error.verify_message}",
+        code="session.certificate",
+        fix=f"if the operator confirms the change: twinlock client pin replace {server.host} FILE",
+    )
 
 
 class _WebSocketLink:

@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 from twinlock.chain.coins import Coin, coin
 from twinlock.client import seed
+from twinlock.client.conditional import ConditionRecord
 from twinlock.client.config import ClientConfig, ServerConfig, WalletConfig
 from twinlock.client.desk import CoinSide, Desk
+from twinlock.client.drafts import LimitAsk
 from twinlock.client.errors import ClientError, ConfigError
 from twinlock.client.events import Event, EventStream, Notice, WalletChanged
 from twinlock.client.keyring import Keyring
 from twinlock.client.keys import TraderKeys
+from twinlock.client.leftovers import Leftovers
 from twinlock.client.link import Dialer, websocket_dialer
+from twinlock.client.pins import StoredPins
 from twinlock.client.recovery.mirror import MirroredStore
 from twinlock.client.session import Session
 from twinlock.client.store import SqliteStore, Store
-from twinlock.client.store.records import BondRecord, MetaRecord, OrderRecord, SwapRecord
+from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
 from twinlock.client.store.vault import Cost
 from twinlock.client.sweep import drop_unstored_contracts, orphans, sweep
 from twinlock.client.tower.courier import Courier
@@ -28,15 +33,16 @@ from twinlock.client.tower.sealing import read_key
 from twinlock.client.venue import Venue
 from twinlock.client.wallet import LightWallet
 from twinlock.client.wallet.kinds import Ground, open_wallet
-from twinlock.electrum.errors import ElectrumError
-from twinlock.electrum.errors import ElectrumError
+from twinlock.electrum.errors import CertificateChangedError, ElectrumError
 from twinlock.electrum.transport import Dialer as ElectrumDialer
-from twinlock.electrum.transport import Endpoint
 from twinlock.electrum.transport import Endpoint
 from twinlock.electrum.view import ChainView
 from twinlock.errors import TwinlockError
+from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import Side, TimeInForce
 from twinlock.seams import Clock, Entropy, SystemClock, SystemEntropy
+
+Work = Callable[[], Awaitable[None]]
 
 ChainOpener = Callable[[Coin, WalletConfig], AbstractAsyncContextManager[ChainView]]
 
@@ -180,13 +186,46 @@ class Trader:
         rate: int,
         force: TimeInForce = TimeInForce.STANDING,
         host: str = "",
+        *,
+        tag: str = "",
+        options: OrderOptions = PLAIN,
+        split: bool = False,
     ) -> OrderRecord:
-        """See `Orders.limit`."""
-        return await self.venue(host).limit(market, side, quantity, rate, force)
+        """See `Orders.limit`. The same tag again returns the first order."""
+        venue = self.venue(host)
+        return await venue.limit(market, side, quantity, rate, force, tag=tag, options=options, split=split)
 
-    async def market(self, market: str, side: Side, quantity: int, host: str = "") -> OrderRecord:
+    async def limits(self, asks: Sequence[LimitAsk], host: str = "") -> list[OrderRecord | TwinlockError]:
+        """Several limit orders at once; see `Orders.limits`."""
+        return await self.venue(host).limits(asks)
+
+    async def market(
+        self,
+        market: str,
+        side: Side,
+        quantity: int,
+        host: str = "",
+        *,
+        tag: str = "",
+        options: OrderOptions = PLAIN,
+    ) -> OrderRecord:
         """See `Orders.market`."""
-        return await self.venue(host).market(market, side, quantity)
+        return await self.venue(host).market(market, side, quantity, tag=tag, options=options)
+
+    async def stop_limit(
+        self,
+        name: str,
+        market: str,
+        side: Side,
+        quantity: int,
+        stop: int,
+        rate: int,
+        host: str = "",
+        *,
+        rest_rate: int = 0,
+    ) -> ConditionRecord:
+        """See `Venue.stop_limit`: with `rest_rate` one-cancels-other."""
+        return await self.venue(host).stop_limit(name, market, side, quantity, stop, rate, rest_rate=rest_rate)
 
     async def cancel(self, order_id: bytes, host: str = "") -> OrderRecord:
         """See `Orders.cancel`."""
@@ -236,10 +275,12 @@ class Trader:
         self.coins[wallet.symbol] = CoinSide(parameters, opened, view)
 
     def _electrum(self, parameters: Coin, wallet: WalletConfig) -> ChainView:
-        dial = ElectrumDialer(pins=_StoredPins(self._store), proxy=wallet.proxy or None)
+        dial = ElectrumDialer(pins=StoredPins(self._store), proxy=wallet.proxy or None)
 
         def lied(server: Endpoint, error: ElectrumError) -> None:
-            text = f"{parameters.name}: the Electrum server {server} lies and is left alone: {error}"
+            text = f"{parameters.name}: the Electrum server {server} is left alone: {error} [{error.code}]. {error.fix}"
+            if isinstance(error, CertificateChangedError):
+                text += f" (twinlock client pin forget {server.host}:{server.port})"
             self.tell(Notice(at=self.clock.now_ms(), level="warning", text=text))
 
         return ChainView(
@@ -272,24 +313,26 @@ class Trader:
         for side in self.coins.values():
             drop_unstored_contracts(side, self._store.all(SwapRecord), self._store.all(OrderRecord))
             if left := orphans(side, self._store.all(BondRecord)):
-                self._spawn(sweep(side.wallet, left))
+                self._spawn(partial(sweep, side.wallet, left))
         for venue in self.venues.values():
-            self._spawn(venue.run())
+            self._spawn(venue.run)
         for side in self.coins.values():
-            self._spawn(self._follow_tip(side))
-            self._spawn(self._follow_wallet(side))
+            self._spawn(partial(self._follow_tip, side))
+            self._spawn(partial(self._follow_wallet, side))
+        if cold := [self.coins[wallet.symbol] for wallet in self.config.wallets if wallet.kind == "cold"]:
+            self._spawn(Leftovers(cold, self.clock, self.tell).run(self.events()))
         if (tower := self.config.tower).url:
             key = read_key(Path(tower.key_file).expanduser())
             courier = Courier(tower.url, key, self._store, self.clock, self._entropy)
-            self._spawn(courier.run(self.running, self.events()))
+            self._spawn(partial(courier.run, self.running, self.events()))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Work) -> None:
         self._tasks.append(asyncio.create_task(self._guard(work)))
 
-    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+    async def _guard(self, work: Work) -> None:
         """A part that ends by a defect is told at once; the others, which may hold coins, go on."""
         try:
-            await work
+            await work()
         except Exception as defect:
             self.tell(Notice(at=self.clock.now_ms(), level="error", text=f"a part of the client ended: {defect!r}"))
             raise
@@ -315,17 +358,3 @@ class Trader:
                     unconfirmed=balance.unconfirmed,
                 )
             )
-
-
-class _StoredPins:
-    """Certificates of Electrum servers as first seen."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def get(self, server: str) -> bytes | None:
-        record = self._store.get(MetaRecord, f"pin/{server}")
-        return None if record is None else record.value
-
-    def put(self, server: str, certificate: bytes) -> None:
-        self._store.put(MetaRecord(name=f"pin/{server}", value=certificate))

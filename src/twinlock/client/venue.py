@@ -210,7 +210,7 @@ class Venue:
         self.bonds.on_login(result)
 
     def _lost(self, error: TwinlockError) -> None:
-        self.desk.emit(Disconnected, reason=f"{error} [{error.code}]")
+        self.desk.emit(Disconnected, reason=f"{error} [{error.code}]" + (f"; {error.fix}" if error.fix else ""))
 
     def _refused(self, error: TwinlockError) -> None:
         self.desk.notice(f"{self.desk.host}: {error} [{error.code}]", "warning")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from twinlock.client import pins
 from twinlock.client.control import requests, showing, views
 from twinlock.client.control.operations import Ask, RequestError
 from twinlock.client.drafts import LimitAsk
@@ -115,6 +116,10 @@ async def largest(ask: Ask) -> MaxOrder:
     return ask.trader.venue(ask.host).largest(ask.path["market"], side, ask.query["rate"])
 
 
+async def all_pins(ask: Ask) -> list[pins.Pin]:
+    return pins.pins(ask.trader.store)
+
+
 # Trading -----------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +204,11 @@ async def create_key(ask: Ask) -> views.KeyView:
 
 async def revoke_key(ask: Ask) -> views.Accepted:
     ask.trader.keyring.revoke(ask.path["name"])
+    return views.Accepted()
+
+
+async def forget_pin(ask: Ask) -> views.Accepted:
+    pins.forget(ask.trader.store, ask.path["name"])
     return views.Accepted()
 
 

@@ -30,7 +30,7 @@ _IN_PATH = {
     "market": "A market's name, such as ltc_btc.",
     "order_id": "The order's ID, in hex.",
     "match_id": "The match's ID in hex, or the beginning of it.",
-    "name": "The name that it was given.",
+    "name": "The name that it has.",
 }
 
 

@@ -13,6 +13,7 @@ from twinlock.client.control import endpoints, requests, views, wallets
 from twinlock.client.control.operations import HOST, Operation, Parameter
 from twinlock.client.control.units import Rate
 from twinlock.client.estimate import Estimate, MaxOrder
+from twinlock.client.pins import Pin
 from twinlock.client.wallet.types import Payment
 
 BIN = Parameter("bin", str, "The length of a candle, such as 5m, 1h or 24h.", "1h")
@@ -152,6 +153,15 @@ TRADING = (
 )
 
 OWNING = (
+    Operation("GET", "/pins", "owner", endpoints.all_pins, list[Pin], "Certificates and keys as first seen"),
+    Operation(
+        "DELETE",
+        "/pins/{name}",
+        "owner",
+        endpoints.forget_pin,
+        views.Accepted,
+        "Forget one; what the server shows next is pinned",
+    ),
     Operation("GET", "/packets", "owner", endpoints.packets, list[views.PacketView], "What a watchtower is to hold"),
     Operation("GET", "/keys", "owner", endpoints.keys, list[views.KeyView], "Keys of this interface"),
     Operation("POST", "/keys", "owner", endpoints.create_key, views.KeyView, "Make a key", requests.NewKey),
