@@ -136,7 +136,11 @@ async def test_a_bond_is_relayed_and_taken_back_at_its_time(node: Node, row: Coi
         await send(node, refund)
 
 
-@pytest.mark.parametrize("template", [script.p2wpkh, script.p2pkh])
+def nested(key_hash: bytes) -> bytes:
+    return script.p2sh_of(script.p2wpkh(key_hash))
+
+
+@pytest.mark.parametrize("template", [script.p2wpkh, script.p2pkh, nested])
 async def test_coins_of_both_kinds_are_spent_together(
     node: Node, row: Coin, template: Callable[[bytes], bytes]
 ) -> None:

@@ -40,7 +40,7 @@ class Input(msgspec.Struct, frozen=True):
 
     value: atoms. script: the output's. script_code: what the signature covers. rest: what the
     unlocking stack holds above the signature, bottom first. key: None where somebody else signs. sequence:
-    REFUND_SEQUENCE for lock times.
+    REFUND_SEQUENCE for lock times. nested: the witness program that a P2SH output hides (BIP 141), if it does.
     The signature of a segwit input covers the value, so that a wrong one is refused by the chain; that of
     an older input does not, so take the value from the transaction itself and from nobody's word.
     """
@@ -52,6 +52,7 @@ class Input(msgspec.Struct, frozen=True):
     rest: tuple[bytes, ...]
     key: PrivateKey | None
     sequence: int = FINAL
+    nested: bytes = b""
 
     def __repr__(self) -> str:
         # What unlocks the output may hold the secret of a swap.
@@ -97,12 +98,18 @@ class Payment(msgspec.Struct, frozen=True):
 
 
 def key_input(point: CoinPoint, value: int, output_script: bytes, key: PrivateKey) -> Input:
-    """A P2WPKH, P2TR (BIP 86), P2PKH or P2PK output of that key. Raises KeyFormatError if it is somebody else's."""
+    """A P2WPKH, P2SH-P2WPKH, P2TR (BIP 86), P2PKH or P2PK output of that key.
+
+    Raises KeyFormatError if it is somebody else's.
+    """
     if script.kind(output_script) is Kind.P2TR and taproot.output_script(key.public) == output_script:
         return Input(point, value, output_script, b"", (), taproot.tweaked(key))
     key_hash = hash160(key.public)
+    program = script.p2wpkh(key_hash)
+    if output_script == script.p2sh_of(program):
+        return Input(point, value, output_script, script.p2pkh(key_hash), (key.public,), key, nested=program)
     spendable = {
-        script.p2wpkh(key_hash): (script.p2pkh(key_hash), (key.public,)),
+        program: (script.p2pkh(key_hash), (key.public,)),
         script.p2pkh(key_hash): (script.p2pkh(key_hash), (key.public,)),
         script.p2pk(key.public): (script.p2pk(key.public), ()),
     }
@@ -341,7 +348,8 @@ def _unlock(spent: Input, signature: bytes) -> TxIn:
     stack = (signature, *spent.rest)
     point = spent.point
     if _is_segwit(spent):
-        return TxIn(point.tx_hash, point.index, b"", spent.sequence, stack)
+        unlocking = script.push_shortest(spent.nested) if spent.nested else b""
+        return TxIn(point.tx_hash, point.index, unlocking, spent.sequence, stack)
     unlocking = b"".join(script.push_shortest(item) for item in stack)
     return TxIn(point.tx_hash, point.index, unlocking, spent.sequence)
 
@@ -350,6 +358,8 @@ def _is_segwit(spent: Input) -> bool:
     match script.kind(spent.script):
         case Kind.P2WPKH | Kind.P2WSH | Kind.P2TR:
             return True
-        case Kind.P2PKH | Kind.P2PK | Kind.P2SH:
+        case Kind.P2SH:
+            return bool(spent.nested)
+        case Kind.P2PKH | Kind.P2PK:
             return False
     raise ScriptError("outputs of this kind cannot be signed for", fault="twinlock")

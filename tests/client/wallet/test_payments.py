@@ -89,11 +89,12 @@ async def test_frozen_coins_stay_and_labels_go_round(kit: Kit) -> None:
 
 async def test_a_key_from_elsewhere_is_swept(kit: Kit) -> None:
     key = new_key(kit)
-    outputs = [script.p2wpkh(hash160(key.public)), taproot.output_script(key.public), script.p2pkh(hash160(key.public))]
+    program, legacy = script.p2wpkh(hash160(key.public)), script.p2pkh(hash160(key.public))
+    outputs = [program, taproot.output_script(key.public), legacy, script.p2sh_of(program)]
     async with await kit.wallet() as wallet:
         with pytest.raises(ShortFundsError):
             await wallet.sweep_key(to_wif(kit.world.coin, key), 2)
-        for value, output in zip((100_000, 110_000, 120_000), outputs, strict=True):
+        for value, output in zip((100_000, 110_000, 120_000, 130_000), outputs, strict=True):
             await kit.world.pay(output, value)
         await kit.world.mine()
         mined = await kit.world.height()
@@ -101,7 +102,7 @@ async def test_a_key_from_elsewhere_is_swept(kit: Kit) -> None:
         signed = await wallet.sweep_key(to_wif(kit.world.coin, key), 2)
         await wallet.broadcast(signed.raw)
         await kit.world.mine()
-        await shows(wallet, **{kit.payout: 330_000 - signed.fee})
+        await shows(wallet, **{kit.payout: 460_000 - signed.fee})
 
 
 async def test_a_payment_is_replaced_by_a_better_paid_one(kit: Kit) -> None:

@@ -63,7 +63,8 @@ class Payments:
         return await self._finish(draft, "sweep", own, label)
 
     async def sweep_key(self, wif: str, fee_rate: int, *, label: str = "") -> SignedTx:
-        """Take all that a private key from elsewhere can spend: P2WPKH, P2TR, P2PKH and P2PK outputs.
+        """Take all that a private key from elsewhere can spend: P2WPKH, also inside P2SH, P2TR, P2PKH and
+        P2PK outputs.
 
         Raises KeyFormatError, EncodingError for a text that is no key of this coin, ShortFundsError where it has none.
         """
@@ -72,6 +73,7 @@ class Payments:
         inputs: list[Input] = []
         for output in (
             script.p2wpkh(hashed),
+            script.p2sh_of(script.p2wpkh(hashed)),
             taproot.output_script(key.public),
             script.p2pkh(hashed),
             script.p2pk(key.public),
