@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from tests.indexer.test_power_cuts import LIMIT, Plot, follow, opened, synced
@@ -12,8 +14,10 @@ from tests.indexer.test_storage import picture, truth
 from twinlock.indexer.storage.disk import MemoryDisk
 from twinlock.indexer.storage.manifest import DamagedError, StorageError
 from twinlock.indexer.storage.segments import SegmentStorage, open_storage
+from twinlock.indexer.trouble import Troubles
+from twinlock.indexer.upkeep import Upkeep
 from twinlock.kernels.scan import scan_block
-from twinlock.seams import SeededEntropy
+from twinlock.seams import SeededEntropy, VirtualClock
 
 PLOT = Plot(7, 12)
 FLIPS = 6
@@ -96,19 +100,52 @@ def test_a_bit_that_flips_in_the_log_while_the_program_runs_is_found_when_it_is_
     assert picture(storage) == picture(truth(PLOT.first))
 
 
-def test_a_large_run_is_verified_while_it_is_served() -> None:
+async def finished(work: Coroutine[Any, Any, None], clock: VirtualClock) -> None:
+    """Let time pass until the work is done; threads take part in it."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        await clock.advance(1)
+    await task
+
+
+@pytest.mark.anyio
+async def test_a_large_run_is_verified_while_it_is_served() -> None:
     disk = grown()
-    run = opened(disk)._manifest.runs[0]
-    storage = opened(disk)
-    assert sum(storage.verification(run)) == sum(size for size, _ in run.files.values())
-    flip(disk, f"{run.name}/history", 5)
-    with pytest.raises(DamagedError, match="history is damaged"):
-        for _ in storage.verification(run):
-            pass
-    assert "built anew" in storage.recover()
-    assert storage.height == -1
-    follow(synced_again(storage), PLOT)
+    storage = SegmentStorage(disk, "chain", LIMIT, verified_at_once=0)
+    runs = storage.unverified()
+    assert len(runs) > 1
+    told: list[str] = []
+
+    async def mend(error: DamagedError) -> None:
+        told.append(str(error))
+        told.append(storage.recover())
+
+    clock = VirtualClock()
+    upkeep = Upkeep(storage, clock, Troubles(clock), asyncio.Lock(), mend)
+    await finished(upkeep.verify(), clock)
+    assert (upkeep.verified, told) == (1, [])
+    flip(disk, f"{runs[1].name}/history", 5)
+    await finished(upkeep.verify(), clock)
+    assert told[0] == f"{runs[1].name}/history is damaged"
+    assert told[1].endswith(f"goes on from height {runs[1].first_height - 1}")
+    assert storage.height == runs[1].first_height - 1
+    follow(storage, PLOT)
     assert picture(storage) == picture(truth(PLOT.goal))
+
+
+def test_a_chore_whose_files_were_swept_away_is_not_taken_in() -> None:
+    disk = MemoryDisk()
+    storage = SegmentStorage(disk, "chain", 4)
+    for block in PLOT.first[:12]:
+        storage.append(block.hash, scan_block(block.raw))
+    chore = storage.chore()
+    assert chore is not None
+    result = chore.work()
+    assert storage.recover() == ""
+    chore.settle(result)
+    storage.tidy()
+    assert picture(storage) == picture(truth(PLOT.first[:12]))
+    assert picture(opened(disk)) == picture(truth(PLOT.first[:12]))
 
 
 def broken_off(memory: int = 1) -> MemoryDisk:
@@ -151,8 +188,8 @@ def test_a_bit_that_flips_in_rows_on_disk_is_found_when_they_are_read(kind: str)
     flip(disk, next(name for name in sorted(disk.files) if name.startswith(f"{kind}/") and disk.files[name]), 77)
     with pytest.raises(DamagedError, match=f"{kind}/"):
         storage.adopt(bulk)
-    bulk.clean()
     assert storage.height == -1
+    assert not [name for name in disk.names() if name.startswith((kind, "bulk"))]
     follow(synced_again(storage), PLOT)
     assert picture(storage) == picture(truth(PLOT.goal))
 

@@ -158,3 +158,32 @@ async def test_a_node_of_another_chain_or_one_that_still_loads_changes_nothing(t
         assert len(controller.storage._manifest.runs) == 1, "no new sync"
         wallet.close()
     node.stop()
+
+
+def spoil(file: Path) -> None:
+    """Flip a bit in a file that is in use."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 4
+    with file.open("r+b") as same:
+        same.write(data)
+
+
+async def test_what_rots_while_it_is_served_comes_from_the_node_again(tmp_path: Path) -> None:
+    node = FakeNode()
+    await node.start()
+    async with running(node, tmp_path) as (controller, port):
+        node.blocks += [node.maker.close([]) for _ in range(8)]
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and controller.storage.chore() is None)
+        wallet = await Wallet.connect(port, "1.6")
+        await wallet.call("blockchain.headers.subscribe")
+        spoil(tmp_path / controller.storage._manifest.log)
+        ours = node.blocks
+        node.blocks = ours[:-12]  # some of these were merged; the log has the single ones
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.sessions.held)
+        assert controller.storage._era == 1, "it was found"
+        node.blocks = [*ours, node.maker.close([])]
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.troubles.now)
+        assert (await wallet.call("blockchain.headers.get_tip"))["height"] == len(node.blocks) - 1
+        assert len(controller.storage._manifest.runs) == 1, "no new sync"
+        wallet.close()
+    node.stop()

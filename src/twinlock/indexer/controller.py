@@ -35,9 +35,10 @@ from twinlock.indexer.progress import LogLines, Progress, Show, forecast
 from twinlock.indexer.sessions import SessionManager
 from twinlock.indexer.storage.bulk import BulkError
 from twinlock.indexer.storage.disk import RealDisk
-from twinlock.indexer.storage.manifest import TooDeepError
+from twinlock.indexer.storage.manifest import DamagedError, TooDeepError
 from twinlock.indexer.storage.segments import open_storage
 from twinlock.indexer.trouble import Troubles
+from twinlock.indexer.upkeep import Upkeep
 from twinlock.indexer.view import View
 from twinlock.kernels.index import compiled
 from twinlock.seams import Clock, Entropy
@@ -45,13 +46,12 @@ from twinlock.seams import Clock, Entropy
 log = structlog.get_logger("indexer")
 
 _LOOK_AFTER_SECONDS = 5.0
-_TIDY_SECONDS = 0.2
 _ROOM_SECONDS = 0.1
 _SHOW_SECONDS = 1.0
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
 _REGTEST_REORGS = 200
-_FOLLOWING, _UPKEEP = "following", "upkeep"
+_FOLLOWING = "following"
 
 
 class WrongChainError(TwinlockError):
@@ -88,7 +88,7 @@ class Controller:
         disk = RealDisk(env.data_dir)
         self.storage, damage = open_storage(disk, self.coin.genesis_hash, self.reorg_limit, self.room.chores)
         if damage:
-            log.error("the index is built anew", reason=damage)
+            log.error("the index was damaged", reason=damage)
         self.mempool = Mempool(self.storage)
         self.files = BlockFiles(self.coin.p2p_magic)
         self.view = View(self.storage, self.mempool, self.files, self.room)
@@ -105,6 +105,7 @@ class Controller:
         self.metrics = MetricsServer(self)
         self._turn = asyncio.Lock()
         self.troubles = Troubles(clock)
+        self.upkeep = Upkeep(self.storage, clock, self.troubles, self._turn, self._mend)
         self._from_files = True  # whether a first sync reads the node's block files
 
     def nodes(self, urls: tuple[str, ...]) -> list[NodeAddress]:
@@ -129,7 +130,8 @@ class Controller:
                 group.create_task(self._follow())
                 group.create_task(self._look_after(certificate))
                 group.create_task(self._keep_room())
-                group.create_task(self._tidy())
+                group.create_task(self.upkeep.chores())
+                group.create_task(self.upkeep.verify())
                 group.create_task(self.peers.run())
                 if self.irc:
                     group.create_task(self.irc.run())
@@ -171,20 +173,6 @@ class Controller:
             await self.clock.sleep(_ROOM_SECONDS)
             self.sessions.make_room()
             ceiling.look()
-
-    async def _tidy(self) -> None:
-        """Do the storage's chores in a thread, so that nobody waits for them."""
-        while True:
-            await self.clock.sleep(_TIDY_SECONDS)
-            try:
-                while chore := self.storage.chore():
-                    result = await asyncio.to_thread(chore.work)
-                    async with self._turn:
-                        chore.settle(result)
-                self.troubles.over(_UPKEEP)
-            except Exception as error:
-                self.troubles.tell(_UPKEEP, error)
-                await self.clock.sleep(_DISK_SECONDS)
 
     async def undo(self, count: int) -> None:
         """Drop blocks and take them in again, as the node has them now."""
@@ -255,7 +243,7 @@ class Controller:
                 )
                 self.troubles.over(_FOLLOWING)
                 return
-            except (DaemonGoneError, DaemonError, BulkError, ValueError, OSError) as error:
+            except (DaemonGoneError, DaemonError, BulkError, DamagedError, ValueError, OSError) as error:
                 self.troubles.tell(_FOLLOWING, error)
                 self.files.start_over()
                 self._from_files = not isinstance(error, BulkError | ValueError)  # they may be what is wrong
@@ -304,17 +292,26 @@ class Controller:
         except TooDeepError as error:
             log.error("the index is built anew", reason=str(error))
             async with self._turn:
-                await self._start_anew()
+                await self._start_anew(self.storage.reset)
+            return True
+        except DamagedError as error:
+            await self._mend(error)
             return True
         except Exception as error:  # nothing that a node says or a disk does ends the program
             self.troubles.tell(_FOLLOWING, error)
             await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
             return True
 
-    async def _start_anew(self) -> None:
-        """Build the index again: the chain changed deeper than what can be undone. Nobody is answered meanwhile."""
+    async def _mend(self, error: DamagedError) -> None:
+        """Files are not what they were: keep what is sound, and let the node give the rest again."""
+        log.error("the index is damaged", reason=str(error))
+        async with self._turn:
+            await self._start_anew(self.storage.recover)
+
+    async def _start_anew(self, change: Callable[[], object]) -> None:
+        """Go on from another index than before, maybe from none. Nobody is answered until it has the node's tip."""
         self.sessions.hold()
-        self.storage.reset()
+        change()
         self.files.start_over()
         self.view.started_anew()
         scripts = self.mempool.clear() | self.sessions.watchers.keys()

@@ -109,6 +109,7 @@ class LocalRPC:
             "tip": c.processor.tip,
             "transactions": c.storage.tx_count,
             "index_pieces": len(c.storage.segments),
+            "index_verified": round(c.upkeep.verified, 3),
             "mempool": len(c.mempool.txs),
             "sessions": len(c.sessions.sessions),
             "subscriptions": c.sessions.watchers.count,

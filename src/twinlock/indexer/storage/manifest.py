@@ -46,6 +46,11 @@ class Run(msgspec.Struct, frozen=True):
     txs: int
     files: dict[str, tuple[int, int]]
 
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return sum(size for size, _ in self.files.values())
+
 
 class Manifest(msgspec.Struct, frozen=True):
     """The index: its runs, oldest first, and the log of the blocks after them."""

@@ -12,9 +12,6 @@ from twinlock.indexer.storage.spill import OutsideSort, Spill
 from twinlock.kernels import index as kernel
 from twinlock.kernels.index import BLOCK, COIN, OUTPOINT, SCRIPT, Buffer
 
-_CHECKED_ON_OPEN = 1 << 30
-"""Runs up to this size (bytes) have their checksums verified whenever the index is opened."""
-
 _CHUNK = 4 << 20
 """Bytes copied or checked at once."""
 
@@ -132,15 +129,10 @@ def damaged(name: str) -> DamagedError:
     return DamagedError(f"{name} is damaged", fix="what it held is asked from the node again")
 
 
-def is_small(run: Run) -> bool:
-    """Whether a run is verified whenever the index is opened; larger ones are verified while they are served."""
-    return sum(size for size, _ in run.files.values()) <= _CHECKED_ON_OPEN
-
-
 def open_run(disk: Disk, run: Run, verify: bool = True) -> Piece:
     """Map a run. Raises DamagedError when a file is not what the manifest says.
 
-    verify: compare the checksums of what is not too large for that; not needed for what was just written.
+    verify: compare the checksums; not needed for what was just written.
     """
     parts: list[memoryview] = []
     for section in SECTIONS:
@@ -151,7 +143,7 @@ def open_run(disk: Disk, run: Run, verify: bool = True) -> Piece:
             parts.append(memoryview(b""))
         if len(parts[-1]) != run.files[section][0]:
             raise damaged(name)
-    if verify and is_small(run):
+    if verify:
         for _ in verified_run(disk, run):
             pass
     return Piece.of(run.first_height, run.first_tx, parts)

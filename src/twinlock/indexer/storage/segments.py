@@ -31,7 +31,7 @@ from twinlock.indexer.storage.manifest import (
     write_manifest,
 )
 from twinlock.indexer.storage.piece import Piece, Snapshot, TouchedPiece, block_piece, merge_pieces
-from twinlock.indexer.storage.runs import is_small, open_run, remove_run, stray_files, verified_run, write_merged
+from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, verified_run, write_merged
 from twinlock.indexer.storage.seam import Output, Place, Spot, Unspent
 from twinlock.kernels import index as kernel
 from twinlock.kernels.scan import HASHX, Scan, sha256d
@@ -55,13 +55,18 @@ class Chore(NamedTuple):
 class SegmentStorage:
     """Implements `Storage`. `chain` names the chain (its first block's hash), lest another one's index be opened.
 
-    memory: bytes that a chore may take, about.
+    memory: bytes that a chore may take, about. verified_at_once: runs up to this size (bytes) are verified whenever the
+    index is opened; larger ones would keep wallets waiting for minutes.
     """
 
-    def __init__(self, disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20) -> None:
+    def __init__(
+        self, disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20, verified_at_once: int = 1 << 30
+    ) -> None:
         self._disk = disk
         self._reorg_limit = reorg_limit
         self._memory = memory
+        self._verified_at_once = verified_at_once
+        self._era = 0  # how often everything was opened again
         self._serials = itertools.count(1)
         self._manifest = read_manifest(disk) or Manifest(chain, log="log-0")
         if self._manifest.chain != chain:
@@ -86,7 +91,7 @@ class SegmentStorage:
         runs = self._manifest.runs
         for number, run in enumerate(runs):
             try:
-                self._pieces.append(open_run(self._disk, run))
+                self._pieces.append(open_run(self._disk, run, run.size <= self._verified_at_once))
             except DamagedError as error:
                 if not number:
                     raise
@@ -261,6 +266,13 @@ class SegmentStorage:
 
     def chore(self) -> Chore | None:
         """The next thing to do, if any. Its `work` may run in a thread while blocks come and go; one at a time."""
+        era, found = self._era, self._next_chore()
+        if found is None:
+            return None
+        # Should everything be opened again meanwhile, the files that it wrote were removed.
+        return Chore(found.work, lambda result: found.settle(result) if era == self._era else None)
+
+    def _next_chore(self) -> Chore | None:
         if len(self._log) >= 2 * self._reorg_limit and (chore := self._folding()):
             return chore
         runs = self._manifest.runs
@@ -390,8 +402,12 @@ class SegmentStorage:
         return BulkBuild(self._disk, f"run-{self._manifest.serial + 1}", entropy, auxpow, memory)
 
     def adopt(self, build: BulkBuild) -> None:
-        """Make a bulk build the index's beginning."""
-        run = build.finish()
+        """Make a bulk build the index's beginning. Raises DamagedError, and forgets the build."""
+        try:
+            run = build.finish()
+        except DamagedError:
+            build.clean()
+            raise
         manifest = Manifest(self._manifest.chain, self._manifest.serial + 1, (run,), self._log.name)
         write_manifest(self._disk, manifest)
         self._manifest = manifest
@@ -401,7 +417,7 @@ class SegmentStorage:
 
     def unverified(self) -> list[Run]:
         """The runs that are too large for being verified whenever the index is opened."""
-        return [run for run in self._manifest.runs if not is_small(run)]
+        return [run for run in self._manifest.runs if run.size > self._verified_at_once]
 
     def verification(self, run: Run) -> Iterator[int]:
         """Verify one of them in steps, each giving the bytes read. Raises DamagedError."""
@@ -410,13 +426,17 @@ class SegmentStorage:
     def recover(self) -> str:
         """Open everything again, in place, without what is damaged; what that was."""
         self._log.close()
-        again, damage = open_storage(self._disk, self._manifest.chain, self._reorg_limit, self._memory)
+        self._era += 1
+        again, damage = open_storage(
+            self._disk, self._manifest.chain, self._reorg_limit, self._memory, verified_at_once=1 << 62
+        )
         self._manifest, self._log, self._pieces = again._manifest, again._log, again._pieces
         self._renew()
         return damage
 
     def reset(self) -> None:
         """Forget everything: the index begins anew."""
+        self._era += 1
         serial = self._manifest.serial + 1
         manifest = Manifest(self._manifest.chain, serial, (), f"log-{serial}")
         log = BlockLog(self._disk, manifest.log)
@@ -432,13 +452,15 @@ class SegmentStorage:
         self._log.close()
 
 
-def open_storage(disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20) -> tuple[SegmentStorage, str]:
+def open_storage(
+    disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20, verified_at_once: int = 1 << 30
+) -> tuple[SegmentStorage, str]:
     """(the storage without what is damaged of it, what that was; empty when nothing was)."""
     try:
-        storage = SegmentStorage(disk, chain, reorg_limit, memory)
+        storage = SegmentStorage(disk, chain, reorg_limit, memory, verified_at_once)
         return storage, storage.damage
     except DamagedError as error:
         for name in disk.names():
             if name.startswith(_OURS):
                 disk.remove(name)
-        return SegmentStorage(disk, chain, reorg_limit, memory), f"{error}; the index is built anew"
+        return SegmentStorage(disk, chain, reorg_limit, memory, verified_at_once), f"{error}; the index is built anew"
