@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import NamedTuple
 
 import structlog
@@ -53,17 +54,19 @@ class EpochCycle:
         """Seconds from the match of the last epoch to its commit and notes."""
 
     async def run(self) -> None:
-        """Close every epoch at its end, for ever."""
+        """Close every epoch at its end, for ever; tell when a suspension ends."""
         state = self._state
-        epoch = max(state.now(), state.schedule.start_epoch)
-        while True:
+        stood = False
+        for epoch in count(max(state.now(), state.schedule.start_epoch)):
+            if stood and state.schedule.runs(epoch):
+                state.public.resumed(epoch)
             await self._sleep_until(epoch_end(epoch, state.terms.epoch_ms))
             await self._arrivals.answered(epoch)
-            if state.schedule.runs(epoch):
+            stood = not state.schedule.runs(epoch)
+            if not stood:
                 closed = state.core.close(Close(epoch))
                 preimages = asyncio.create_task(collect(state.services.hub, closed))
                 self._closed.put_nowait(_Collection(closed, preimages, resumed=False))
-            epoch = max(epoch + 1, state.schedule.start_epoch)
 
     async def process(self) -> None:
         """Process closed epochs in order, for ever. A failed transaction ends the server: a restart resumes."""

@@ -185,9 +185,8 @@ class MarketManager:
             self._state.funding_locks(order).lock(order.id, order.coins)
 
     def resume(self, start_epoch: int) -> None:
-        """Run again from that epoch on."""
+        """Run again from that epoch on, which its subscribers are told when it begins."""
         self.schedule.resume(start_epoch)
-        self.public.resumed(start_epoch)
 
     def funded_by(self, order: LimitOrder | MarketOrder) -> int:
         """The asset that an order swaps away."""
