@@ -46,9 +46,9 @@ soak-indexer: setup-tests
 bench-server: setup-tests
 	$(BIN)/python -m benchmarks.server
 
-# Ten thousand steps of nonsense to a live server; the default run takes fewer.
+# Ten thousand steps of nonsense to a live server, in long lives; the default run takes fewer.
 soak-server: setup-tests
-	TWINLOCK_NONSENSE_STEPS=10000 $(BIN)/pytest tests/server/test_nonsense.py
+	TWINLOCK_NONSENSE_STEPS=10000 TWINLOCK_NONSENSE_LIFE=250 $(BIN)/pytest tests/server/test_nonsense.py -s --timeout=3600
 
 docs: setup-tests
 	$(BIN)/pytest tests/docs

@@ -49,6 +49,7 @@ class Exchange:
         self._stack = AsyncExitStack()
         self._seeds = 0
         self.settings: dict[str, Any] = {}
+        self.epoch_ms = EPOCH_MS
         self.clock: Clock = SystemClock()
         """The server's and the traders'."""
 
@@ -66,7 +67,7 @@ class Exchange:
                 AssetSection(symbol="btc", bond_amount=BOND, **asset),
                 AssetSection(symbol="ltc", **asset),
             ),
-            markets=(MarketSection(base="ltc", quote="btc", lot_size=LOT, rate_step=100, epoch_ms=EPOCH_MS),),
+            markets=(MarketSection(base="ltc", quote="btc", lot_size=LOT, rate_step=100, epoch_ms=self.epoch_ms),),
         )
 
     def _open(self, row: Coin, _: AssetSection) -> MemoryChain:
@@ -79,8 +80,7 @@ class Exchange:
     async def start(self) -> None:
         self.server = self.build()
         await self.server.__aenter__()
-        market = self.server.manager.markets[self.market_name]
-        await until(lambda: market.running(self.clock.now_ms()))
+        await until(self.server.data.healthy)
 
     async def stop(self) -> None:
         if self.server is not None:

@@ -96,6 +96,14 @@ class MemoryChain:
         for queue in self._tips:
             queue.put_nowait(self._tip())
 
+    def reorg(self, depth: int = 1) -> None:
+        """The last blocks give way to empty ones; what they held waits in the mempool again."""
+        for txid, height in self._heights.items():
+            if height is not None and height > self.height - depth:
+                self._heights[txid] = None
+        for queue in self._tips:
+            queue.put_nowait(self._tip())
+
     # ChainSource
 
     async def subscribe_tip(self) -> AsyncIterator[Tip]:

@@ -121,3 +121,26 @@ async def test_frames_of_envelope_and_response_ids(exchange: Exchange) -> None:
     trader = await exchange.guest()
     frame = envelope.request(2**64 - 1, "config")
     assert await trader.ask_raw(2**64 - 1, frame, routes.CONFIG.result)
+
+
+async def test_a_link_that_logs_in_to_another_account_speaks_for_the_first_no_more(exchange: Exchange) -> None:
+    first, second = await exchange.trader(), await exchange.trader()
+    hub = exchange.running.hub
+    request = signed(second.key, Connect(account_id=Hex(second.account), timestamp=1))
+    await first.ask(routes.CONNECT, request)
+    assert hub.link_of(first.account) is None
+    assert hub.link_of(second.account) is not None
+    await first.shut()
+    await until(lambda: hub.connected == 0)
+    assert hub.accounts == 0
+
+
+async def test_a_link_that_is_closed_is_bound_to_no_account(exchange: Exchange) -> None:
+    trader = await exchange.trader()
+    hub = exchange.running.hub
+    link = hub.link_of(trader.account)
+    assert link is not None
+    await trader.shut()
+    await until(lambda: hub.connected == 0)
+    hub.authenticate(link, trader.account)  # as after a look into the database that took longer than the link lived
+    assert hub.accounts == 0

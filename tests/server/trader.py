@@ -145,6 +145,15 @@ class Trader:
         return self.stray[0]
 
     async def _read(self, socket: ClientConnection) -> None:
+        try:
+            await self._take_all(socket)
+        finally:
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_exception(ConnectionResetError("the link closed before the answer came"))
+            self._waiting.clear()
+
+    async def _take_all(self, socket: ClientConnection) -> None:
         async for frame in socket:
             message = envelope.decode_frame(frame)
             if message.type is MessageType.RESPONSE:
@@ -173,7 +182,7 @@ class Trader:
 
     def _answer(self, route: str, payload: Any) -> object:
         match payload:
-            case PreimageRequest() if self.reveals:
+            case PreimageRequest() if self.reveals and (self.lies or payload.commitment in self._preimages):
                 return PreimageResponse(preimage=Hex(bytes(32) if self.lies else self._preimages[payload.commitment]))
             case [Match(), *_]:
                 self.matches |= {bytes(found.match_id): found for found in payload}
@@ -309,10 +318,11 @@ class Trader:
                 return own
         raise AssertionError("no chain to be paid on")
 
-    async def counterparty(self, match_id: bytes) -> str:
-        """Where the other side wants to be paid, once the server has said so."""
+    async def counterparty(self, match_id: bytes, order_id: bytes = b"") -> str:
+        """Where the other side wants to be paid, once the server has said so; order_id: of who trades with itself."""
         note: CounterpartyAddress = await self.note(
-            routes.COUNTERPARTY_ADDRESS, lambda found: found.match_id == match_id
+            routes.COUNTERPARTY_ADDRESS,
+            lambda found: found.match_id == match_id and order_id in (b"", found.order_id),
         )
         return note.address
 
@@ -326,17 +336,18 @@ class Trader:
         funds: Input,
         recipient: str = "",
         rate: int = 10,
+        order_id: bytes = b"",
     ) -> Init:
         """Fund a contract and put it into the mempool; the report, signed. recipient "self" steals."""
         chain = self.chains[asset_id]
         family = family_of(chain.coin)
-        theirs = await self.counterparty(match_id)
+        theirs = await self.counterparty(match_id, order_id)
         own = chain.address(self.new_key())
         contract = family.make_contract(own if recipient == "self" else theirs, own, secret_hash, lock_time)
         payment = build_swap(chain.coin, [funds], [(contract, value)], chain.script(self.new_key()), rate)
         txid = chain.send(payment)
         report = Init(
-            order_id=self.matches[match_id].order_id,
+            order_id=Hex(order_id) or self.matches[match_id].order_id,
             match_id=Hex(match_id),
             coin_id=Hex(family.coin_id(txid, 0)),
             contract=Hex(contract),

@@ -114,7 +114,15 @@ class Hub:
         return self._accounts.get(account)
 
     def authenticate(self, link: Link, account: bytes) -> None:
-        """Bind a link to an account. An older link of the account is closed; what it was asked may be answered here."""
+        """Bind a link to an account. An older link of the account is closed; what it was asked may be answered here.
+
+        A link that closed while its account was looked up is bound to nothing, and one that spoke for another account
+        speaks for that one no more.
+        """
+        if not link.is_open:
+            return
+        if link.account != account:
+            self._part(link)
         older = self._accounts.get(account)
         self._accounts[account] = link
         link.authenticate(account)
@@ -192,6 +200,11 @@ class Hub:
         """How many accounts are logged in."""
         return len(self._accounts)
 
+    @property
+    def asked(self) -> int:
+        """How many requests of ours wait for their answers."""
+        return len(self._pending)
+
     async def run(self) -> None:
         """Ping, cut the silent and expire what nobody answered, once a second, for ever."""
         while True:
@@ -235,6 +248,10 @@ class Hub:
         self._per_address[link.address] -= 1
         if not self._per_address[link.address]:
             del self._per_address[link.address]
+        self._part(link)
+
+    def _part(self, link: Link) -> None:
+        """The link speaks for its account no more."""
         if link.account is not None and self._accounts.get(link.account) is link:
             del self._accounts[link.account]
             for callback in self.on_away:

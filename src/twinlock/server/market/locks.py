@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from twinlock.server.market.errors import MarketError
 
@@ -23,6 +23,10 @@ class CoinLocks:
     def holder(self, coin_id: bytes) -> bytes | None:
         """The order that a coin funds."""
         return self._holders.get(coin_id)
+
+    def coins(self) -> Mapping[bytes, bytes]:
+        """Every locked coin, and the order that it funds; only to look at."""
+        return self._holders
 
     def lock(self, order_id: bytes, coins: Iterable[bytes]) -> None:
         """Lock all coins for an order, or none. Raises MarketError."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -220,6 +220,9 @@ class SwapExecutor:
 
     def __len__(self) -> int:
         return len(self._active)
+
+    def __iter__(self) -> Iterator[Settling]:
+        return iter(self._active.values())
 
     # Watching
 

@@ -16,18 +16,19 @@ class AbsenceWatch:
         self._clock = clock
         self._timeout_ms = timeout_ms
         self._on_absent = on_absent
-        self._departures: dict[bytes, int] = {}
+        self._deadlines: dict[bytes, float] = {}
         hub.on_away.append(self.left)
 
     def left(self, account_id: bytes) -> None:
         """An account's last link is gone, or the server has just started without it."""
-        departure = self._departures[account_id] = self._departures.get(account_id, 0) + 1
-        self._hub.start(self._wait(account_id, departure))
+        watched = account_id in self._deadlines
+        self._deadlines[account_id] = self._clock.monotonic() + self._timeout_ms / 1000
+        if not watched:  # one task an account, however often it comes and goes
+            self._hub.start(self._wait(account_id))
 
-    async def _wait(self, account_id: bytes, departure: int) -> None:
-        await self._clock.sleep(self._timeout_ms / 1000)
-        if self._departures.get(account_id) != departure:
-            return
-        del self._departures[account_id]
+    async def _wait(self, account_id: bytes) -> None:
+        while (left := self._deadlines[account_id] - self._clock.monotonic()) > 0:
+            await self._clock.sleep(left)
+        del self._deadlines[account_id]
         if self._hub.link_of(account_id) is None:
             await self._on_absent(account_id)
