@@ -108,6 +108,10 @@ async def test_estimates_several_orders_and_conditions(it: World) -> None:
         seen = await remote.get(f"/markets/{MARKET}/epochs", list[views.EpochView])
         assert [row.accusation for row in seen] == [""] * len(seen)
         assert seen
+    await it.stop("alice")
+    async with embedded(await it.start("alice")) as remote:
+        kept = await remote.get(f"/markets/{MARKET}/epochs?count=1", list[views.EpochView])
+        assert kept == seen[-1:], "epochs outlive a restart"
 
 
 async def test_evidence_is_listed_and_shown(it: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -73,22 +74,28 @@ def history_list(setting: Setting) -> None:
 @click.option("--what", type=click.Choice(list(KINDS)), default="trades", show_default=True)
 @click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
 @click.option("--market", default="", help="For epochs and candles.")
+@click.option("--host", default="", help="The server; the first configured one without it.")
 @click.option("--bin", "bin_size", default="1h", show_default=True, help="The length of a candle.")
 @pass_setting
-def history_export(setting: Setting, file: Path, *, what: str, form: str, market: str, bin_size: str) -> None:
-    """Write own trades, epochs that this client has seen since it started, or candles into FILE."""
+def history_export(
+    setting: Setting, file: Path, *, what: str, form: str, market: str, host: str, bin_size: str
+) -> None:
+    """Write own trades, the epochs that this client has seen, or candles into FILE. Candles need the daemon."""
     if what != "trades" and not market:
         raise click.UsageError(f"name the market of the {what} with --market")
     paths = {
         "trades": "/swaps",
-        "epochs": f"/markets/{market}/epochs",
-        "candles": f"/markets/{market}/candles?bin={bin_size}",
+        "epochs": f"/markets/{market}/epochs?count=10000&host={quote(host)}",
+        "candles": f"/markets/{market}/candles?bin={quote(bin_size)}&host={quote(host)}",
     }
     kind = KINDS[what]
-    question = ask if what == "trades" else tell
+    question = tell if what == "candles" else ask
     rows = question(setting, lambda remote: remote.get(paths[what], list[kind]))  # type: ignore[valid-type]
     WRITERS[form](file, rows, kind)
-    click.echo(f"{len(rows)} rows are in {file}", err=True)
+    if setting.as_json:
+        click.echo(msgspec.json.encode({"file": str(file), "rows": len(rows)}))
+    else:
+        click.echo(f"{len(rows)} rows are in {file}", err=True)
 
 
 @click.group(epilog=EVIDENCE_EXAMPLES)

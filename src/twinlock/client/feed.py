@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from twinlock.client.book_mirror import BookMirror, GapError, Note, Verdict
 from twinlock.client.desk import Desk
+from twinlock.client.epochs import EpochHistory
 from twinlock.client.events import EpochReplayed
 from twinlock.client.evidence import accuse
 from twinlock.client.ledger_watch import LedgerWatch
@@ -17,9 +16,6 @@ from twinlock.protocol.messages.config import Market
 from twinlock.protocol.routes import ORDERBOOK
 from twinlock.protocol.wire import encode
 
-EPOCHS = 10_000
-"""How many epochs of a market are remembered."""
-
 
 class BookFeed:
     """The mirror of one market, kept in step. Notes that overtake the snapshot wait for it."""
@@ -29,8 +25,7 @@ class BookFeed:
         self._orders = orders
         self._early: list[Note] | None = []
         self.mirror = BookMirror(market)
-        self.epochs: deque[tuple[Verdict, EpochReport]] = deque(maxlen=EPOCHS)
-        """What became of the last epochs, oldest first."""
+        self._history = EpochHistory(desk.store, desk.host, market.name)
         self._watch: LedgerWatch | None = None
 
     async def subscribe(self) -> None:
@@ -77,7 +72,7 @@ class BookFeed:
         verdict = self.mirror.apply(note)
         if verdict is not None:
             assert isinstance(note, EpochReport)
-            self.epochs.append((verdict, note))
+            self._history.add(verdict, note)
             self._tell(verdict)
 
     def _tell(self, verdict: Verdict) -> None:

@@ -6,6 +6,7 @@ from twinlock.client import pins
 from twinlock.client.control import requests, showing, views
 from twinlock.client.control.operations import Ask, RequestError
 from twinlock.client.drafts import LimitAsk
+from twinlock.client.epochs import stored as stored_epochs
 from twinlock.client.errors import ClientError
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.client.explain import explain as explanation
@@ -59,7 +60,9 @@ async def swaps(ask: Ask) -> list[views.SwapView]:
 
 
 async def epochs(ask: Ask) -> list[views.EpochView]:
-    return showing.epoch_views(ask.trader.venue(ask.host), ask.path["market"])
+    host = ask.trader.venue(ask.host).desk.host
+    found = stored_epochs(ask.trader.store, host, ask.path["market"])
+    return [showing.epoch_view(record) for record in found[-ask.query["count"] :]]
 
 
 async def candles(ask: Ask) -> list[views.CandleView]:

@@ -7,6 +7,7 @@ import msgspec
 from twinlock.client.conditional import ConditionRecord
 from twinlock.client.control import views
 from twinlock.client.desk import CoinSide
+from twinlock.client.epochs import EpochRecord
 from twinlock.client.store.records import BondRecord, EvidenceRecord, OrderRecord, SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.client.venue import Venue
@@ -36,27 +37,8 @@ def evidence_view(record: EvidenceRecord, *, body: bool) -> views.EvidenceView:
     return views.EvidenceView(record.name, record.host, record.at, record.accusation, shown)
 
 
-def epoch_views(venue: Venue, market: str) -> list[views.EpochView]:
-    feed = venue.feeds.get(market)
-    return [
-        views.EpochView(
-            venue.desk.host,
-            market,
-            verdict.epoch,
-            report.end_stamp,
-            verdict.orders,
-            verdict.matches,
-            report.match_volume,
-            report.quote_volume,
-            report.high_rate,
-            report.low_rate,
-            report.start_rate,
-            report.end_rate,
-            verdict.complete,
-            verdict.accusation,
-        )
-        for verdict, report in (feed.epochs if feed else ())
-    ]
+def epoch_view(record: EpochRecord) -> views.EpochView:
+    return views.EpochView(**{name: getattr(record, name) for name in views.EpochView.__struct_fields__})
 
 
 def candle_views(host: str, market: str, candles: Candles) -> list[views.CandleView]:

@@ -203,7 +203,7 @@ class EvidenceView(View, frozen=True):
 
 
 class EpochView(View, frozen=True):
-    """An epoch that this client saw since it started. Rates are 0 where nothing matched; complete: it was replayed."""
+    """An epoch that this client saw. Rates are 0 where nothing matched; complete: it was replayed."""
 
     host: str
     market: Market
