@@ -21,7 +21,7 @@ from twinlock.server.db import Database, Write, history
 from twinlock.server.db.accounts import load_account
 from twinlock.server.db.epochs import load_candles
 from twinlock.server.db.history import Place
-from twinlock.server.db.matches import load_active_matches, market_matches
+from twinlock.server.db.matches import TradeFilter, load_active_matches, market_matches, market_trades
 from twinlock.server.db.migrate import migrate
 from twinlock.server.db.orders import add_order, load_active
 from twinlock.server.db.schema import MATCH_ACTIVE, ORDER_ACTIVE, accounts, matches, metadata, orders
@@ -122,6 +122,12 @@ QUERIES: dict[str, tuple[sa.Select[Any], str]] = {
     "orders of an account": (history.account_orders(ID, DEEP), "orders_by_account"),
     "orders of a market": (history.market_orders("m", DEEP), "orders_by_market"),
     "matches of an account": (history.account_matches(ID, DEEP), "matches_by_maker"),
+    "trades": (market_trades("m", 100, TradeFilter()), "matches_traded"),
+    "trades, a deep page": (market_trades("m", 100, TradeFilter(after=DEEP)), "matches_traded"),
+    "sales of a day": (
+        market_trades("m", 100, TradeFilter(taker_sells=True, since=DEEP.stamp, until=DEEP.stamp + 1, after=DEEP)),
+        "matches_traded",
+    ),
     "candles": (history.market_candles("m", 300_000, 10**12), ""),
     "users": (
         sa.select(accounts.c.account_id).where(accounts.c.account_id > ID).order_by(accounts.c.account_id).limit(100),

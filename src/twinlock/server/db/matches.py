@@ -100,7 +100,7 @@ class TradeFilter(msgspec.Struct, frozen=True, kw_only=True):
     after: tuple[int, bytes] | None = None
 
 
-async def load_trades(database: Database, market: str, count: int, wanted: TradeFilter) -> list[StoredMatch]:
+def market_trades(market: str, count: int, wanted: TradeFilter) -> sa.Select[Any]:
     """Trades of a market, newest first; those of one moment by descending match ID."""
     query = sa.select(matches).where(matches.c.market == market, IS_TRADE)
     if wanted.taker_sells is not None:
@@ -110,11 +110,15 @@ async def load_trades(database: Database, market: str, count: int, wanted: Trade
     if wanted.until is not None:
         query = query.where(matches.c.match_time <= wanted.until)
     if wanted.after is not None:
-        time, match_id = wanted.after
-        same = sa.and_(matches.c.match_time == time, matches.c.match_id < match_id)
-        query = query.where(sa.or_(matches.c.match_time < time, same))
-    newest = query.order_by(matches.c.match_time.desc(), matches.c.match_id.desc())
-    return await database.fetch(newest.limit(count), stored_match)
+        # One comparison of rows, so that the index is entered where the page begins.
+        place = sa.tuple_(matches.c.match_time, matches.c.match_id)
+        query = query.where(place < sa.tuple_(*(sa.literal(part) for part in wanted.after)))
+    return query.order_by(matches.c.match_time.desc(), matches.c.match_id.desc()).limit(count)
+
+
+async def load_trades(database: Database, market: str, count: int, wanted: TradeFilter) -> list[StoredMatch]:
+    """Those trades."""
+    return await database.fetch(market_trades(market, count, wanted), stored_match)
 
 
 async def market_matches(database: Database, market: str, count: int, *, inactive: bool) -> list[StoredMatch]:
