@@ -268,6 +268,7 @@ async def test_options_travel_only_to_servers_that_know_them(it: World) -> None:
     plain = await sell(it)
     (message,) = it.server.asked("limit")
     assert (plain.status, message.options) == ("epoch", msgspec.UNSET)
+    assert [question.ledger for question in it.server.asked("orderbook")] == [True, False]
 
 
 async def test_a_post_only_order_that_would_take_ends_and_gives_its_coins_back(it: World) -> None:

@@ -32,7 +32,9 @@ class BookFeed:
         """Take a snapshot and the notes that follow it. Raises what the request raises."""
         market = self.mirror.market
         self._early = []
-        question = BookSubscription(base=market.base, quote=market.quote, ledger=True)
+        # Servers of the reference have no ledger; `config` shows whether this one is of ours.
+        ledger = bool(self._desk.require_config().order_options)
+        question = BookSubscription(base=market.base, quote=market.quote, ledger=ledger)
         snapshot = await self._desk.session.request(ORDERBOOK, question)
         self.mirror.load(snapshot)
         early, self._early = self._early, None
