@@ -50,15 +50,15 @@ class Made:
         return await self.taker.make_contract(self.id, BTC, secret_hash=secret_hash, **(terms | changes))
 
 
-async def matched(exchange: Exchange, *, addresses: bool = True, self_trade: bool = False) -> Made:
-    """Two traders, a booked sell, and a buy that takes it."""
+async def matched(exchange: Exchange, *, addresses: bool = True, self_trade: bool = False, lots: int = 2) -> Made:
+    """Two traders, a booked sell of so many lots, and a buy that takes two of them."""
     maker = await exchange.trader(tiers=4)
     taker = maker if self_trade else await exchange.trader()
     if not addresses:
         taker.acknowledge = lambda _: []
     funds = exchange.chains[LTC].fund(maker.new_key(), 10 * LOT)
     money = exchange.chains[BTC].fund(taker.new_key(), 10 * LOT)
-    receipt = await maker.place(maker.limit_order(MARKET, Side.SELL, QUANTITY, RATE, funds))
+    receipt = await maker.place(maker.limit_order(MARKET, Side.SELL, lots * LOT, RATE, funds))
     await maker.booked(receipt.order_id, MARKET)
     await taker.place(taker.limit_order(MARKET, Side.BUY, QUANTITY, RATE, money))
     matches = await taker.note(routes.MATCH)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.server.conftest import BOND, BTC, LOT, LTC, MARKET, RATE, Exchange
+from tests.server.conftest import BOND, BTC, LOT, LTC, MARKET, RATE, Exchange, until
+from tests.server.settlement import matched
 
 from twinlock.protocol import routes
 from twinlock.protocol.orders import Side
@@ -57,3 +58,15 @@ async def test_maker_and_taker_settle(any_exchange: Exchange) -> None:
     await maker.note(routes.REDEMPTION)
     assert (await maker.connect()).active_matches == []
     assert (await taker.connect()).score == 1
+
+
+async def test_the_coins_of_a_half_filled_order_are_free_when_order_and_match_have_ended(exchange: Exchange) -> None:
+    made = await matched(exchange, lots=4)
+    executor, market = exchange.running.manager.executor, exchange.running.manager.markets["ltc_btc"]
+    settling = executor.find(made.id)
+    assert settling is not None
+    await executor.expired(settling)
+    locked = market.services.locks[LTC].coins()
+    assert set(locked.values()) == {settling.stored.maker_order}  # the rest of the order still stands on them
+    await made.maker.place(made.maker.cancel_order(MARKET, settling.stored.maker_order))
+    await until(lambda: not locked)

@@ -151,6 +151,7 @@ class Trader:
             for answer in self._waiting.values():
                 if not answer.done():
                     answer.set_exception(ConnectionResetError("the link closed before the answer came"))
+                    answer.exception()  # whoever asked may be gone too
             self._waiting.clear()
 
     async def _take_all(self, socket: ClientConnection) -> None:

@@ -119,8 +119,7 @@ class Arrivals:
                 *plan.writes,
             )
             entries = draft.commit()
-        if not target.filled:
-            state.funding_locks(target).release(target.id)
+        state.free(target)
         call.after.append(partial(state.public.unbooked, (target.id,)))
         call.after.append(partial(state.public.ledger, entries))
         call.after.append(lambda: state.services.hub.start(self._begin_soon(plan)))

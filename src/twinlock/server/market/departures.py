@@ -29,8 +29,7 @@ async def revoke(
         entries = draft.commit()
         for order in removed:
             state.holdings.leave(order)
-            if not order.filled:
-                state.funding_locks(order).release(order.id)
+            state.free(order)
             note = signed(state.services.key, RevokeOrder(order_id=Hex(order.id)))
             state.services.hub.send(order.account_id, routes.REVOKE_ORDER, note)
         state.public.unbooked(gone)

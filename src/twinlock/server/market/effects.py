@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from twinlock.protocol.messages.book import EpochReport
 from twinlock.protocol.orders import CancelOrder, LimitOrder, MarketOrder, OrderStatus
@@ -43,12 +43,11 @@ def epoch_points(processed: Processed, epoch_ms: int, *, resumed: bool) -> Itera
         yield Point(account_id=cancel.account_id, outcome=outcome, link=cancel.target_id, stamp=stamp)
 
 
-def unfunded(processed: Processed) -> Iterator[bytes]:
-    """Orders whose coins are free again: they ended without a fill."""
+def over(processed: Processed) -> Iterator[LimitOrder | MarketOrder]:
+    """Trade orders that ended otherwise than by being filled; what they were funded with may be free."""
     matched = processed.matched
-    ended: Iterable[LimitOrder | MarketOrder] = (*processed.expired, *matched.canceled, *matched.failed)
-    yield from (order.id for order in ended if not order.filled)
-    yield from (order.id for order in processed.missed if not isinstance(order, CancelOrder))
+    yield from (*processed.expired, *matched.canceled)
+    yield from (order for order in (*matched.failed, *processed.missed) if not isinstance(order, CancelOrder))
 
 
 def report_note(market: str, report: Report) -> EpochReport:

@@ -25,7 +25,7 @@ from twinlock.server.historian.ledger import Reason
 from twinlock.server.market.arrivals import Arrivals
 from twinlock.server.market.core import Close, Closed, Process, Processed, Retract, Submit
 from twinlock.server.market.departures import revoke
-from twinlock.server.market.effects import epoch_points, order_changes, report_note, unfunded
+from twinlock.server.market.effects import epoch_points, order_changes, over, report_note
 from twinlock.server.market.preimages import collect, collect_resumed
 from twinlock.server.market.state import MarketState
 
@@ -135,14 +135,13 @@ class EpochCycle:
             self._publish(processed)
             state.public.ledger(draft.commit())
         plan.begin()
+        for order in over(processed):
+            state.free(order)
         services.reputations.take_effect(points)
 
     def _let_go(self, processed: Processed) -> None:
-        """Orders that ended are nobody's any more, and coins without a fill are free."""
+        """Orders that ended are nobody's any more."""
         state = self._state
-        for order_id in unfunded(processed):
-            for asset in (state.terms.base, state.terms.quote):
-                state.services.locks[asset].release(order_id)
         for order, status in processed.matched.statuses():
             if not status.active:
                 state.holdings.leave(order)

@@ -45,6 +45,10 @@ class Settlement(Protocol):
 
     def settling(self, account_id: bytes, market: str) -> int: ...
 
+    def settles(self, order_id: bytes, account_id: bytes) -> bool:
+        """Whether an active match settles an order of that account."""
+        ...
+
 
 class Recorder(Protocol):
     """Who keeps the history (the historian)."""

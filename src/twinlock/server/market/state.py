@@ -53,6 +53,11 @@ class MarketState:
         """The locks of that asset's coins."""
         return self.services.locks[self.funded_by(order)]
 
+    def free(self, order: LimitOrder | MarketOrder) -> None:
+        """Unlock the coins of an order that is over, unless a match still settles it; its end frees them then."""
+        if not order.filled or not self.services.settlement.settles(order.id, order.account_id):
+            self.funding_locks(order).release(order.id)
+
     def status(self, order_id: bytes) -> OrderStatus:
         """The status of an active order."""
         return OrderStatus.BOOKED if order_id in self.core.book else OrderStatus.EPOCH

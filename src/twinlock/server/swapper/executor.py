@@ -168,6 +168,11 @@ class SwapExecutor:
             if settling.stored.market == market and settling.status < _EXPOSED_BELOW[side]
         )
 
+    def settles(self, order_id: bytes, account_id: bytes) -> bool:
+        """Whether an active match settles an order of that account."""
+        own: Iterable[Settling] = self._by_account.get(account_id, {}).values()
+        return any(order_id in (other.stored.maker_order, other.stored.taker_order) for other in own)
+
     # Matches, as the report desk and the status desk see them
 
     def find(self, wanted: bytes) -> Settling | None:
@@ -346,14 +351,9 @@ class SwapExecutor:
                 self._by_account.pop(settling.account(side), None)
         for side in Party:
             market, order = settling.stored.market, settling.order(side)
-            if not self._orders.is_active(market, order) and not self._busy(order, settling.account(side)):
+            if not self._orders.is_active(market, order) and not self.settles(order, settling.account(side)):
                 self._release(settling, side)
                 await self._orders.order_settled(order)
-
-    def _busy(self, order_id: bytes, account_id: bytes) -> bool:
-        """Whether another active match settles that order."""
-        own: Iterable[Settling] = self._by_account.get(account_id, {}).values()
-        return any(order_id in (other.stored.maker_order, other.stored.taker_order) for other in own)
 
     def _release(self, settling: Settling, side: Party) -> None:
         self._locks[settling.asset(side)].release(settling.order(side))
