@@ -235,11 +235,19 @@ class Orders:
         try:
             receipt = await desk.session.request(ROUTES[OrderType(order.type)], message)
             self._check_receipt(order, message, receipt)
-        except (RpcError, NotConnectedError, MisbehaviourError):
+        except (RpcError, NotConnectedError, MisbehaviourError) as error:
             order.status = "failed"
             self._save(order)
+            if isinstance(error, RpcError) and error.rpc_code is ErrorCode.CLOCK_RANGE:
+                self._set_back(order)
             raise
         return self._accept(order, receipt)
+
+    def _set_back(self, order: OrderRecord) -> None:
+        """The order's time was refused, so that once the clock is right, orders need not be later than it."""
+        account = self._account()
+        account.last_order_ms = min(account.last_order_ms, order.tclient - 1)
+        self._desk.store.put(account)
 
     def _check_receipt(self, order: OrderRecord, message: OrderPrefix, receipt: OrderResult) -> None:
         accepted = rules.accept(message, receipt.server_time)

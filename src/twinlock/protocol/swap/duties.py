@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+from twinlock.protocol.constants import CLOCK_TOLERANCE_MS
 from twinlock.protocol.swap.referee import judge
 from twinlock.protocol.swap.state import Leg, LegStatus, MatchStatus, Party, Swap, Verdict
 
@@ -159,7 +160,8 @@ def _must_report_redeem(view: View) -> bool:
 def _must_give_up(view: View) -> bool:
     terms = view.swap.terms
     silent = not view.swap.addresses[view.party.other]
-    late = view.now_ms > terms.made_ms + 3 * terms.broadcast_timeout_ms
+    # The match is dated by the server's clock, from which ours may differ.
+    late = view.now_ms > terms.made_ms + 3 * terms.broadcast_timeout_ms + CLOCK_TOLERANCE_MS
     return silent and late and not view.own.known and not view.swap.revoked
 
 
