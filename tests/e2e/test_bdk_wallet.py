@@ -1,4 +1,4 @@
-"""A wallet library that others wrote on our indexer, over TCP and SSL: full scan, broadcast, sync."""
+"""A wallet library that others wrote on our indexer, over TCP and SSL: full scan, broadcast, sync, reorganisation."""
 
 from __future__ import annotations
 
@@ -69,10 +69,14 @@ async def live(url: str, node: Node, controller: Controller) -> None:
     assert wallet.sign(psbt)
     txid = str(await asyncio.to_thread(client.transaction_broadcast, psbt.extract_tx()))
     assert await node.mempool() == [txid]
-    for confirmed in (False, True):
+    for confirmed in (False, True, False, True):
         if confirmed:
             await node.mine()
-            await settled(controller, node)
+        elif len(wallet.transactions()) == 4:  # empty blocks take the place of the one that confirmed it
+            await node.invalidate(await node.rpc("getbestblockhash"))
+            for _ in range(2):
+                await node.rpc("generateblock", target, [])
+        await settled(controller, node)
         update = wallet.start_sync_with_revealed_spks().build()
         wallet.apply_update(await asyncio.to_thread(client.sync, update, 10, False))
         assert len(wallet.transactions()) == 4

@@ -45,13 +45,13 @@ class Service:
         return self.process
 
 
-def indexer(node: Node, folder: Path, processes: Processes) -> Service:
-    """The Electrum server of one node."""
+def indexer(node: Node, folder: Path, processes: Processes, protocol: str = "tcp") -> Service:
+    """The Electrum server of one node. protocol: tcp or ssl."""
 
     def arguments(port: int) -> Sequence[str]:
         return (
             *("indexer", "run", "--coin", node.symbol, "--network", "regtest", "--daemon-url", node.url),
-            *("--data-dir", str(folder), "--listen", f"tcp://127.0.0.1:{port}"),
+            *("--data-dir", str(folder), "--listen", f"{protocol}://127.0.0.1:{port}"),
         )
 
     return Service(f"indexer-{node.symbol}", arguments, processes)
