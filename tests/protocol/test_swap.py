@@ -182,6 +182,22 @@ def test_a_taker_that_can_claim_does_not_refund_too() -> None:
     assert Duty.REFUND in owed(apply(swap, ev.Spent(MAKER, 1, b"", True)), TAKER)
 
 
+def test_a_refund_that_no_block_holds_is_outbid_by_whoever_has_nothing_left_to_hide() -> None:
+    refunded = ev.Spent(TAKER, 0, b"", True)
+    revealed = (*BOTH_OUT_AS_MAKER, *ACKED, ev.RedeemSent(TAKER))
+    assert owed(after(*revealed, refunded), MAKER) == {Duty.REDEEM}
+    assert Duty.REDEEM not in owed(after(*revealed, ev.Spent(TAKER, 1, b"", True)), MAKER)
+    assert Duty.REDEEM not in owed(after(*BOTH_OUT_AS_MAKER, *ACKED, refunded), MAKER), "the secret is still ours"
+    taker = after(*BOTH_OUT_AS_TAKER, *ACKED, ev.Spent(TAKER, 1, SECRET), ev.Spent(MAKER, 0, b"", True))
+    assert Duty.REDEEM in owed(taker, TAKER)
+
+
+def test_a_redemption_that_was_replaced_is_not_named_any_more() -> None:
+    sent = after(*BOTH_OUT_AS_MAKER, ev.RedeemSent(TAKER, b"first"), ev.Spent(TAKER, 0, SECRET, coin_id=b"first"))
+    assert sent.legs[TAKER].redeem_coin_id == b"first"
+    assert apply(sent, ev.Spent(TAKER, 0, SECRET, coin_id=b"second")).legs[TAKER].redeem_coin_id == b"second"
+
+
 def test_a_refund_ends_when_it_is_deep() -> None:
     for party, out in ((MAKER, BOTH_OUT_AS_MAKER), (TAKER, BOTH_OUT_AS_TAKER)):
         assert ending(after(*out, ev.Spent(party, DEPTH - 1, b"", True)), party, NOW) is None

@@ -15,6 +15,7 @@ from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.errors import MisbehaviourError
 from twinlock.client.orders import Orders
 from twinlock.client.store.records import SwapRecord
+from twinlock.client.swapper.escalation import STEPS
 from twinlock.client.swapper.matches import Matches
 from twinlock.client.swapper.negotiation import Negotiation
 from twinlock.client.swapper.recovery import Funded, find_funding
@@ -208,10 +209,15 @@ class Actions:
         self._matches.save(record)
 
     async def _higher_rate(self, side: CoinSide, raw: bytes, value: int, error: RejectedError) -> int:
-        """The fee rate for another try of a transaction whose fee was too low; other rejections are raised again."""
-        if error.reason != "fee_too_low":
+        """The fee rate for another try of a transaction whose fee was too low, within the budget of the last moment.
+
+        Other rejections are raised again, as is this one where the budget is spent.
+        """
+        present, fee = side.family.fee_rate(raw, value), value - side.family.output_value(raw, 0)
+        most = value * STEPS[-1].budget * present // (100 * max(1, fee))
+        if error.reason != "fee_too_low" or present >= most:
             raise error
-        return max(await side.chain.fee_rate(), 2 * side.family.fee_rate(raw, value))
+        return min(most, max(await side.chain.fee_rate(), 2 * present))
 
     @staticmethod
     def _forget(side: CoinSide, raw: bytes) -> None:

@@ -123,9 +123,14 @@ def _in_vain(view: View) -> bool:
     return view.own.known and view.own.status is LegStatus.ANNOUNCED and (view.swap.revoked or too_late)
 
 
+def _within_reach(leg: Leg) -> bool:
+    """Whether it can still be claimed. A refund that no block holds yet gives way to a redemption that pays more."""
+    return leg.claimable or (leg.status is LegStatus.REFUNDED and leg.depth == 0)
+
+
 def _may_redeem(view: View) -> bool:
     swap, theirs = view.swap, view.theirs
-    if swap.secret is None or not theirs.sound or not theirs.claimable:
+    if swap.secret is None or not theirs.sound or not _within_reach(theirs):
         return False
     if view.party is Party.TAKER or swap.revealed:
         return True
@@ -140,7 +145,7 @@ def _may_refund(view: View) -> bool:
     if view.theirs.status is LegStatus.REDEEMED:
         return False
     # A taker that can have the maker's coin takes that, and leaves its own to the maker who revealed the secret.
-    return not (view.party is Party.TAKER and _may_redeem(view))
+    return not (view.party is Party.TAKER and view.theirs.claimable and _may_redeem(view))
 
 
 def _must_search(view: View) -> bool:

@@ -134,7 +134,7 @@ def _secret_learned(swap: Swap, event: events.SecretLearned) -> Swap:
 
 def _redeem_sent(swap: Swap, event: events.RedeemSent) -> Swap:
     leg = swap.legs[event.leg]
-    sent = replace(leg, redeem_coin_id=leg.redeem_coin_id or event.coin_id)
+    sent = replace(leg, redeem_coin_id=event.coin_id or leg.redeem_coin_id)
     return replace(_with_leg(swap, event.leg, sent), revealed=True)
 
 
@@ -168,7 +168,8 @@ def _spent(swap: Swap, event: events.Spent) -> Swap:
         leg,
         status=moved(leg, sighting),
         depth=event.depth,
-        redeem_coin_id=leg.redeem_coin_id or (event.coin_id if event.secret else b""),
+        # A redemption that a better paid one has replaced is none any more.
+        redeem_coin_id=(event.coin_id if event.secret else b"") or leg.redeem_coin_id,
     )
     revealed = swap.revealed or bool(event.secret)
     return replace(_learn(_with_leg(swap, event.leg, spent), event.secret), revealed=revealed)
