@@ -47,6 +47,10 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     die_before: str = ""
     die_after: str = ""
 
+    @property
+    def dies(self) -> bool:
+        return bool(self.die_at or self.die_before or self.die_after)
+
 
 class Fate:
     """Counts crossings. `diary` gets a line for each, `sent` every transaction that is broadcast, as hex."""
@@ -62,7 +66,9 @@ class Fate:
         for record in known:
             self.news(record)
         # What is known from an earlier life begins no count, but what is still under way goes on with it.
-        self._counting = any(not swap.closed for swap in store.all(SwapRecord))
+        swaps = any(not swap.closed for swap in store.all(SwapRecord))
+        bonds = any(bond.state not in ("posted", "refunded") for bond in store.all(BondRecord))
+        self._counting = bonds if part.since == "bond" else swaps
 
     def news(self, record: Record) -> str:
         """The word for a transaction that this record is the first to hold; empty if it holds none."""

@@ -19,11 +19,15 @@ from tests.e2e.scenes.stage import FUNDS, Stage
 from twinlock.chain.tx import Tx
 from twinlock.client.control.views import SwapView
 from twinlock.protocol.swap import Party
-from twinlock.seams import SystemEntropy
+from twinlock.seams import Entropy, SystemEntropy
+from twinlock.simnet.processes import ProcessError
 
 ROOT = Path(__file__).parents[3]
 
 HEALTHY = Part()
+
+KILLED = -9
+"""Exit status after kill -9."""
 
 PATIENCE = 120.0
 """Seconds that a recovery or a story's end may take on a machine that does much else."""
@@ -40,7 +44,12 @@ class Mortal(Daemon):
         words = (self._file, self._password, msgspec.json.encode(self.part).decode())
         command: list[str | Path] = [sys.executable, "-m", "tests.e2e.scenes.mortal", *words]
         self.process = await self._exchange.processes.start(self.name, command, {"PYTHONPATH": path})
-        await self.saw("ready", after=seen)
+        try:
+            await self.saw("ready", after=seen)
+        except ProcessError:
+            # What it was to die at may come before anything else.
+            if not self.part.dies or await self.process.wait() != KILLED:
+                raise
 
     async def become(self, part: Part) -> None:
         """kill -9, and start again in another part."""
@@ -52,7 +61,7 @@ class Mortal(Daemon):
     async def died(self) -> None:
         """Return when it has killed itself, as its part wanted."""
         status = await asyncio.wait_for(self.process.wait(), PATIENCE)
-        assert status == -9, f"{self.name} ended with {status}: {self.process.tail(20)}"
+        assert status == KILLED, f"{self.name} ended with {status}: {self.process.tail(20)}"
 
     async def revive(self, part: Part = HEALTHY) -> None:
         """Start again after such a death."""
@@ -79,6 +88,10 @@ class Mortal(Daemon):
 
     async def _free(self) -> bool:
         return all(each.total == each.available + each.bonded for each in (await self.wallets()).values())
+
+    def disconnections(self) -> list[str]:
+        """Why it lost the exchange, each time."""
+        return [row["reason"] for row in self._new_rows() if row.get("event") == "disconnected"]
 
     # What it left ------------------------------------------------------------------------------------------
 
@@ -119,11 +132,11 @@ class Mortal(Daemon):
         return report
 
 
-async def mortal(stage: Stage, name: str) -> Mortal:
-    """One with money, a bond and an account."""
+async def mortal(stage: Stage, name: str, entropy: Entropy | None = None) -> Mortal:
+    """One with money, a bond and an account. entropy: where its seed comes from."""
     client = Mortal(stage.exchange, name)
     async with stage._entering:
-        client.prepare(SystemEntropy())
+        client.prepare(entropy or SystemEntropy())
         await client.start()
         await client.until_venue(lambda venue: venue.connected)
     await client.enter(FUNDS)
