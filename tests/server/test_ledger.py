@@ -53,7 +53,7 @@ async def traded(exchange: Exchange) -> None:
     more = exchange.chains[LTC].fund(taker.new_key(), 10 * LOT)
     doomed = await taker.place(taker.limit_order(MARKET, Side.SELL, LOT, 2 * RATE, more))
     await taker.booked(doomed.order_id, MARKET)
-    await exchange.running.manager.revoke_order("ltc_btc", doomed.order_id)
+    await exchange.running.manager.revoke_orders("ltc_btc", [doomed.order_id])
     await maker.note(routes.EPOCH_REPORT, lambda note: note.epoch > 0)
     last = exchange.running.manager.markets["ltc_btc"].now()
     await maker.note(routes.EPOCH_REPORT, lambda note: note.epoch > last)

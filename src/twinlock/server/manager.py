@@ -8,7 +8,7 @@ start, suspension and resumption.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,8 @@ from twinlock.server.config import ServerSection
 from twinlock.server.db import Database
 from twinlock.server.db.accounts import Point, add_points
 from twinlock.server.db.epochs import MarketRow, last_epoch, load_market, put_market
-from twinlock.server.db.orders import StoredOrder, load_active, load_order, restate
+from twinlock.server.db.history import orders_by_id
+from twinlock.server.db.orders import StoredOrder, load_active, restate
 from twinlock.server.historian import Historian
 from twinlock.server.historian.ledger import Reason
 from twinlock.server.market.errors import refused
@@ -200,26 +201,31 @@ class DexManager:
         found = self.markets.get(market)
         return found is not None and found.core.find(order_id) is not None
 
-    async def revoke_order(self, market: str, order_id: bytes) -> None:
-        """Take an order off the book if it is there."""
+    async def revoke_orders(self, market: str, order_ids: Iterable[bytes]) -> None:
+        """Take those orders off the book that are there."""
         found = self.markets.get(market)
-        order = found.book.get(order_id) if found is not None else None
-        if found is not None and order is not None:
-            await found.revoke([order])
-
-    async def order_settled(self, order_id: bytes) -> None:
-        """Count a filled order once its last match has ended."""
-        stored = await load_order(self._database, order_id)
-        if stored is None or stored.status is not OrderStatus.EXECUTED:
+        if found is None:
             return
-        point = Point(
-            account_id=stored.order.account_id,
-            outcome=Outcome.ORDER_COMPLETE,
-            link=order_id,
-            stamp=self._clock.now_ms(),
-        )
-        await self._database.write(*add_points([point]))
-        self.reputations.take_effect([point])
+        booked = [order for order_id in order_ids if (order := found.book.get(order_id)) is not None]
+        if booked:
+            await found.revoke(booked)
+
+    async def orders_settled(self, order_ids: Sequence[bytes]) -> None:
+        """Count filled orders once their last matches have ended."""
+        stored = await orders_by_id(self._database, order_ids)
+        points = [
+            Point(
+                account_id=ended.order.account_id,
+                outcome=Outcome.ORDER_COMPLETE,
+                link=ended.order.id,
+                stamp=self._clock.now_ms(),
+            )
+            for ended in stored
+            if ended.status is OrderStatus.EXECUTED
+        ]
+        if points:
+            await self._database.write(*add_points(points))
+            self.reputations.take_effect(points)
 
     # Operation
 

@@ -66,6 +66,7 @@ class StoredMatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _ADD = matches.insert()
+_END = matches.update().where(matches.c.match_id == sa.bindparam("key")).values(active=sa.bindparam("now_active"))
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(StoredMatch))
 _BINARY = frozenset(field.name for field in msgspec.structs.fields(StoredMatch) if field.type is bytes)
 
@@ -79,6 +80,11 @@ def add_matches(new: Iterable[StoredMatch]) -> list[Write]:
 def change_match(match_id: bytes, **columns: Any) -> Write:
     """New values of some columns of one match."""
     return Write(matches.update().where(matches.c.match_id == match_id).values(**columns))
+
+
+def end_matches(match_ids: Iterable[bytes]) -> Write:
+    """Matches that settle no more."""
+    return Write(_END, [{"key": match_id, "now_active": False} for match_id in match_ids])
 
 
 async def load_active_matches(database: Database) -> list[StoredMatch]:

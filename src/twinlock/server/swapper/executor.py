@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 import structlog
 
@@ -14,27 +13,23 @@ from twinlock.chain.keys import PrivateKey
 from twinlock.electrum.errors import ElectrumError
 from twinlock.protocol.codes import RpcError
 from twinlock.protocol.matcher import Match
-from twinlock.protocol.messages.swaps import RevokeMatch
 from twinlock.protocol.orders import CancelOrder, LimitOrder, match_id
-from twinlock.protocol.reputation import Outcome
-from twinlock.protocol.routes import REVOKE_MATCH
-from twinlock.protocol.signing import signed
 from twinlock.protocol.swap import LegStatus, MatchStatus, Party, judge
-from twinlock.protocol.swap.events import Revoked, Seen, Vanished
+from twinlock.protocol.swap.events import Seen, Vanished
 from twinlock.protocol.swap.referee import Judgement
-from twinlock.protocol.wire import Hex
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend
 from twinlock.server.comms.hub import Hub
 from twinlock.server.db import Database, Write
-from twinlock.server.db.accounts import Point
-from twinlock.server.db.matches import StoredMatch, add_matches, change_match, load_active_matches
+from twinlock.server.db.matches import StoredMatch, add_matches, load_active_matches
 from twinlock.server.db.orders import load_order
 from twinlock.server.market.core import Processed
 from twinlock.server.market.locks import CoinLocks
 from twinlock.server.market.terms import MarketTerms
+from twinlock.server.swapper.active import ActiveMatches
+from twinlock.server.swapper.endings import Endings, OrderKeeper
 from twinlock.server.swapper.negotiation import Negotiator, Notice
-from twinlock.server.swapper.settling import SIDE_NAMES, Settling, SwapPolicy, new_match, resume, stored_match
+from twinlock.server.swapper.settling import Settling, SwapPolicy, new_match, resume, stored_match
 from twinlock.server.users.reputation import Reputations
 
 log = structlog.get_logger(__name__)
@@ -45,22 +40,6 @@ _WATCHED = {MatchStatus.MAKER_SWAP_CAST: Party.MAKER, MatchStatus.TAKER_SWAP_CAS
 _EXPOSED_BELOW = {Party.MAKER: MatchStatus.MAKER_REDEEMED, Party.TAKER: MatchStatus.TAKER_SWAP_CAST}
 _TICK_MAX_S = 5.0
 _PORTION = 50
-
-
-class OrderKeeper(Protocol):
-    """Who knows the orders (the dex manager)."""
-
-    def is_active(self, market: str, order_id: bytes) -> bool:
-        """Whether the order can still match."""
-        ...
-
-    async def revoke_order(self, market: str, order_id: bytes) -> None:
-        """Take an order off the book if it is there."""
-        ...
-
-    async def order_settled(self, order_id: bytes) -> None:
-        """The last match of an order that is not active any more has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +82,10 @@ class SwapExecutor:
         self._assets = assets
         self._locks = locks
         self._negotiator = negotiator
-        self._reputations = reputations
-        self._orders = orders
         self._policy = policy
-        self._key = key
         self._clock = clock
-        self._active: dict[bytes, Settling] = {}
-        self._by_account: dict[bytes, dict[bytes, Settling]] = {}
-        self._users: dict[bytes, bytes] = {}
-        """Which active match a coin, a contract or a secret hash serves."""
+        self._active = ActiveMatches()
+        self._endings = Endings(self._active, hub, database, locks, reputations, orders, key, clock)
         self._wake = asyncio.Event()
         self._new_blocks: set[int] = set()
         for number, asset in assets.items():
@@ -154,7 +128,9 @@ class SwapExecutor:
                 taker_order=stored.taker_order.hex(),
                 cancel=stored.is_cancel,
             )
-            settling = None if stored.is_cancel else self._add(Settling(stored, plan.base, plan.quote, self._policy))
+            settling = (
+                None if stored.is_cancel else self._active.add(Settling(stored, plan.base, plan.quote, self._policy))
+            )
             parties += (Notice(stored, side, settling) for side in Party)
         for account_id, own in self._negotiator.group(parties).items():
             self._hub.start(self._negotiator.tell(account_id, own))
@@ -163,41 +139,36 @@ class SwapExecutor:
         """Base atoms of an account's matches that still bind its funds."""
         return sum(
             settling.stored.quantity
-            for settling in self._by_account.get(account_id, {}).values()
+            for settling in self._active.of(account_id)
             for side in settling.sides(account_id)
             if settling.stored.market == market and settling.status < _EXPOSED_BELOW[side]
         )
 
     def settles(self, order_id: bytes, account_id: bytes) -> bool:
         """Whether an active match settles an order of that account."""
-        own: Iterable[Settling] = self._by_account.get(account_id, {}).values()
-        return any(order_id in (other.stored.maker_order, other.stored.taker_order) for other in own)
+        return self._active.settles(order_id, account_id)
 
     # Matches, as the report desk and the status desk see them
 
     def find(self, wanted: bytes) -> Settling | None:
         """A match that can still go on."""
-        settling = self._active.get(wanted)
-        return None if settling is None or settling.ending else settling
+        return self._active.find(wanted)
 
     def of(self, account_id: bytes) -> list[Settling]:
         """The active matches of an account."""
-        return list(self._by_account.get(account_id, {}).values())
+        return self._active.of(account_id)
 
     def accounts(self) -> list[bytes]:
         """The accounts that have active matches."""
-        return list(self._by_account)
+        return self._active.accounts()
 
     def reused(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> bool:
         """Whether another active match has this coin or contract, or (for a maker) this secret hash."""
-        marks = _marks(side, coin_id, contract, secret_hash)
-        return any(self._users.get(mark, settling.match_id) != settling.match_id for mark in marks)
+        return self._active.reused(settling, side, coin_id, contract, secret_hash)
 
     def claim(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> None:
         """From now on these serve this match alone: before anything waits, so that two at once cannot both pass."""
-        for mark in _marks(side, coin_id, contract, secret_hash):
-            self._users[mark] = settling.match_id
-            settling.marks.add(mark)
+        self._active.claim(settling, side, coin_id, contract, secret_hash)
 
     def swap_seen(self, settling: Settling, side: Party) -> None:
         """A contract is accepted; once it is deep enough the order's coins are spent for good."""
@@ -206,12 +177,12 @@ class SwapExecutor:
 
     async def expired(self, settling: Settling) -> None:
         """A contract came too late to be of use; nobody is blamed."""
-        await self._fail(settling, Judgement(None, None))
+        await self._endings.fail([(settling, Judgement(None, None))])
 
     async def completed(self, settling: Settling) -> None:
         """Both sides have redeemed."""
         log.info("match complete", match=settling.match_id.hex())
-        await self._retire(settling)
+        await self._endings.retire([settling])
 
     def returned(self, account_id: bytes) -> None:
         """An account logged in: tell it the addresses it may have missed.
@@ -227,7 +198,7 @@ class SwapExecutor:
         return len(self._active)
 
     def __iter__(self) -> Iterator[Settling]:
-        return iter(self._active.values())
+        return iter(self._active)
 
     # Watching
 
@@ -258,7 +229,7 @@ class SwapExecutor:
                 continue
             settling = Settling(stored, market.base, market.quote, self._policy)
             resume(settling, families, now)
-            await self._lock_again(self._add(settling))
+            await self._lock_again(self._active.add(settling))
         self._new_blocks.update(self._assets)
         self._wake.set()
 
@@ -282,7 +253,7 @@ class SwapExecutor:
         fresh, self._new_blocks = self._new_blocks, set()
         watched = [
             self._check_depth(settling, side)
-            for settling in self._active.values()
+            for settling in self._active
             if (side := _WATCHED.get(settling.status)) is not None and settling.asset(side) in fresh
         ]
         if watched:
@@ -290,12 +261,12 @@ class SwapExecutor:
         now = self._clock.now_ms()
         due = [
             (settling, judgement)
-            for settling in self._active.values()
+            for settling in self._active
             if not settling.searching and (judgement := judge(settling.swap, now)) is not None
         ]
-        # Together, so that they commit together; in portions, so that everybody else has a turn in between.
+        # In portions: each is one transaction, and everybody else has a turn in between.
         for start in range(0, len(due), _PORTION):
-            await asyncio.gather(*(self._fail(*verdict) for verdict in due[start : start + _PORTION]))
+            await self._endings.fail(due[start : start + _PORTION])
 
     async def _check_depth(self, settling: Settling, side: Party) -> None:
         leg = settling.swap.legs[side]
@@ -309,66 +280,5 @@ class SwapExecutor:
         settling.learn(seen)
         self.swap_seen(settling, side)
 
-    # Endings
-
-    async def _fail(self, settling: Settling, judgement: Judgement) -> None:
-        """End a match that will not complete by our rules; what is on chain goes on."""
-        if self.find(settling.match_id) is None:
-            return
-        settling.ending = True
-        points = self._blame(settling, judgement)
-        await self._database.write(change_match(settling.match_id, active=False), *self._reputations.writes(points))
-        settling.record(active=False)
-        settling.learn(Revoked())
-        self._reputations.take_effect(points)
-        at_fault = judgement.at_fault
-        blamed = None if at_fault is None else SIDE_NAMES[at_fault]
-        log.info("match revoked", match=settling.match_id.hex(), status=settling.status.name, at_fault=blamed)
-        for side in Party:
-            note = RevokeMatch(order_id=Hex(settling.order(side)), match_id=Hex(settling.match_id))
-            self._hub.send(settling.account(side), REVOKE_MATCH, signed(self._key, note))
-        if at_fault is not None:
-            await self._orders.revoke_order(settling.stored.market, settling.order(at_fault))
-        await self._retire(settling)
-
-    def _blame(self, settling: Settling, judgement: Judgement) -> list[Point]:
-        outcome: Outcome | None = judgement.outcome
-        if judgement.at_fault is None or outcome is None:
-            return []
-        account = settling.account(judgement.at_fault)
-        return [Point(account_id=account, outcome=outcome, link=settling.match_id, stamp=self._clock.now_ms())]
-
-    async def _retire(self, settling: Settling) -> None:
-        """Forget a match that ended, and free what it held."""
-        if self._active.pop(settling.match_id, None) is None:
-            return
-        for mark in settling.marks:
-            self._users.pop(mark, None)
-        for side in Party:
-            own = self._by_account.get(settling.account(side), {})
-            own.pop(settling.match_id, None)
-            if not own:
-                self._by_account.pop(settling.account(side), None)
-        for side in Party:
-            market, order = settling.stored.market, settling.order(side)
-            if not self._orders.is_active(market, order) and not self.settles(order, settling.account(side)):
-                self._release(settling, side)
-                await self._orders.order_settled(order)
-
     def _release(self, settling: Settling, side: Party) -> None:
         self._locks[settling.asset(side)].release(settling.order(side))
-
-    def _add(self, settling: Settling) -> Settling:
-        self._active[settling.match_id] = settling
-        for side in Party:
-            leg = settling.swap.legs[side]
-            if leg.known:
-                self.claim(settling, side, leg.coin_id, leg.contract, settling.swap.secret_hash)
-        for side in Party:
-            self._by_account.setdefault(settling.account(side), {})[settling.match_id] = settling
-        return settling
-
-
-def _marks(side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> list[bytes]:
-    """What no two active matches may share; the taker's secret hash is the maker's."""
-    return [coin_id, contract] + ([secret_hash] if side is Party.MAKER else [])
