@@ -35,13 +35,15 @@ bench: bench-wallet bench-server bench-indexer
 bench-wallet: setup
 	$(BIN)/python -m benchmarks.wallet
 
-# Some ten minutes; ElectrumX, the peer, is installed into an environment of its own.
+# Some ten minutes; ElectrumX, the peer, is installed into an environment of its own. A part alone:
+# python -m benchmarks.indexer --part sync --folder KEPT
 bench-indexer: setup
 	$(BIN)/python -m benchmarks.indexer
 
 # Longer lives of the storage with a crash and a full disk at every single operation, and long stories on real nodes.
 soak-indexer: setup-tests
-	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_power_cuts.py tests/indexer/test_reorg_fuzz.py --timeout=3600
+	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_power_cuts.py tests/indexer/test_reorg_fuzz.py \
+	  tests/indexer/test_siege.py --timeout=3600
 
 bench-server: setup-tests
 	$(BIN)/python -m benchmarks.server

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from tests.indexer.test_fairness import Guest, public_world
 
 from twinlock.indexer.caches import StatusCache, TreeCache
 from twinlock.indexer.large import LargeAnswers
@@ -55,9 +57,11 @@ def test_what_costs_least_is_let_go_first_and_only_what_has_to_be() -> None:
 
         return call
 
-    ceiling = Ceiling(100, (let_go("mapped", 85), let_go("free", 60), let_go("caches", 10)), lambda: held[0])
+    steps = ((0.6, let_go("mapped", 85)), (0.8, let_go("free", 70)), (0.9, let_go("caches", 10)))
+    ceiling = Ceiling(100, steps, lambda: held[0])
     ceiling.look()
     assert gone == ["mapped", "free"]
+    held[0] = 59
     ceiling.look()
     assert gone == ["mapped", "free"]
 
@@ -187,14 +191,13 @@ def test_there_are_as_many_subscriptions_as_there_is_room_for() -> None:
     assert len(watchers.of(b"x")) == 1
     two.watch("m", "z", b"z", None)
     two.end()
-    assert (watchers.of(b"x"), watchers.of(b"z"), watchers.keys()) == ((), (), {b"y"})
+    assert set(watchers.keys()) == {b"y"}
+    assert not watchers.of(b"x")
     one.end()
     assert (watchers.count, len(watchers)) == (0, 0)
 
 
 def test_a_subscription_takes_no_more_than_is_reckoned() -> None:
-    import tracemalloc
-
     watchers = Watchers(1 << 30)
     mine, _ = subscriber(watchers)
     tracemalloc.start()
@@ -205,3 +208,63 @@ def test_a_subscription_takes_no_more_than_is_reckoned() -> None:
     finally:
         tracemalloc.stop()
     assert size / 20_000 < PER_WATCH
+
+
+# -- sessions
+
+
+@pytest.mark.anyio
+async def test_of_those_who_do_not_finish_their_requests_the_greediest_is_ended() -> None:
+    world = public_world(VirtualClock())
+    world.manager.unheard.limit = 1_000_000
+    modest, greedy, patient = (Guest.greeted(world) for _ in range(3))
+    modest.session.data_received(b'{"method":"' + b"x" * 100_000)
+    greedy.session.data_received(b'{"method":"' + b"x" * 500_000)
+    patient.session.data_received(b'{"method":"' + b"x" * 300_000)
+    assert not greedy.pipe.ended()
+    modest.session.data_received(b"x" * 200_000)
+    assert [guest.pipe.ended() for guest in (modest, greedy, patient)] == ["", "aborted", ""]
+    greedy.session.connection_lost(None)
+    patient.session.data_received(b"\n")
+    assert world.manager.unheard.total == 300_011
+
+
+@pytest.mark.anyio
+async def test_answers_that_nobody_reads_count_together() -> None:
+    world = public_world(VirtualClock())
+    world.manager.unread.limit = 5_000_000
+    first, second, third = (Guest.greeted(world) for _ in range(3))
+    for guest, unread in ((first, 1_000_000), (second, 3_000_000)):
+        guest.pipe.buffered = unread
+        guest.ask("server.ping")
+    second.pipe.buffered = 2_500_000  # it reads, slowly
+    world.manager.make_room()
+    third.pipe.buffered = 1_500_000
+    third.ask("server.ping")
+    assert not any(guest.pipe.ended() for guest in (first, second, third))
+    third.pipe.buffered = 1_600_000
+    third.ask("server.ping")
+    assert [guest.pipe.ended() for guest in (first, second, third)] == ["", "aborted", ""]
+    first.pipe.buffered = 0
+    first.session.resume_writing()
+    assert world.manager.unread.total == 1_600_000
+
+
+@pytest.mark.anyio
+async def test_where_large_answers_have_no_room_one_who_does_not_read_makes_it() -> None:
+    clock = VirtualClock()
+    world = public_world(clock)
+    world.manager.unread.limit = 1_000_000
+    deaf, asker = Guest.greeted(world), Guest.greeted(world)
+    deaf.pipe.buffered = 900_000
+    deaf.ask("server.ping")
+    answer = world.manager.large.ask(asker.session, 200_000, lambda: "large")
+    world.manager.make_room()
+    await clock.advance(1.9)
+    world.manager.make_room()
+    assert not deaf.pipe.ended()
+    await clock.advance(0.2)
+    world.manager.make_room()
+    assert deaf.pipe.ended() == "aborted"
+    assert await answer == "large"
+    await world.manager.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from twinlock.indexer.block_source import BlockSource, RawBlock
@@ -19,6 +19,51 @@ _RECORD = 8
 _HEADER = 80
 _LARGEST = 1 << 27
 _OPEN_FILES = 32
+_KEY = 8
+_SPOT = struct.Struct("<8sIII")
+
+
+class Spots:
+    """Places of blocks by their hashes, in few bytes: a first sync has a million of them.
+
+    Rows of a part of the hash and a spot, in buckets by another part of it. Those who look up check the block.
+    """
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, bytearray] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._buckets.values())) // _SPOT.size
+
+    def _at(self, block_hash: bytes) -> tuple[bytearray, int]:
+        """(the bucket, where in it the row stands; negative where there is none)."""
+        bucket = self._buckets.setdefault(int.from_bytes(block_hash[:2], "little") >> 4, bytearray())
+        key, at = block_hash[2 : 2 + _KEY], -1
+        while (at := bucket.find(key, at + 1)) % _SPOT.size and at >= 0:
+            pass  # found across rows
+        return bucket, at
+
+    def add(self, block_hash: bytes, spot: Spot) -> None:
+        """Keep one, the last one where a block is there twice."""
+        self.take(block_hash)
+        self._at(block_hash)[0].extend(_SPOT.pack(block_hash[2 : 2 + _KEY], *spot))
+
+    def find(self, block_hash: bytes) -> Spot | None:
+        """Where a block is, if that is known."""
+        bucket, at = self._at(block_hash)
+        return Spot(*_SPOT.unpack_from(bucket, at)[1:]) if at >= 0 else None
+
+    def take(self, block_hash: bytes) -> Spot | None:
+        """The same, and forget it."""
+        spot = self.find(block_hash)
+        if spot:
+            bucket, at = self._at(block_hash)
+            del bucket[at : at + _SPOT.size]
+        return spot
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._buckets.clear()
 
 
 class BlockFiles:
@@ -30,7 +75,7 @@ class BlockFiles:
         self._key = b""
         self._files: dict[int, int] = {}
         self._at = (0, 0)
-        self._spots: dict[bytes, Spot] = {}
+        self._spots = Spots()
 
     def use(self, folder: Path) -> bool:
         """Read from this folder, if it holds block files that we may read."""
@@ -77,7 +122,7 @@ class BlockFiles:
             head = self._pread(number, at, _RECORD + _HEADER)
             size = struct.unpack_from("<I", head, 4)[0] if len(head) == _RECORD + _HEADER else 0
             if head[:4] == self._magic and _HEADER < size <= _LARGEST:
-                self._spots[sha256d(head[_RECORD:])] = Spot(number, at + _RECORD, size)
+                self._spots.add(sha256d(head[_RECORD:]), Spot(number, at + _RECORD, size))
                 at += _RECORD + size
             elif self._open(number + 1) is not None:
                 number, at = number + 1, 0
@@ -87,11 +132,11 @@ class BlockFiles:
 
     def find(self, block_hash: bytes) -> Spot | None:
         """Where a block is, of those found by `catch_up`."""
-        return self._spots.get(block_hash)
+        return self._spots.find(block_hash)
 
     def take(self, block_hash: bytes) -> Spot | None:
         """The same, and forget it: the index keeps the places of its own blocks."""
-        return self._spots.pop(block_hash, None)
+        return self._spots.take(block_hash)
 
     def read(self, spot: Spot, offset: int = 0, size: int | None = None) -> bytes | None:
         """A block, or a part of it; None when it is not there (any more)."""
@@ -117,7 +162,7 @@ class LocalSource:
         self._files = files
         self._node = node
 
-    def blocks(self, hashes: Sequence[str]) -> Iterator[RawBlock]:
+    def blocks(self, hashes: Iterable[str]) -> Iterator[RawBlock]:
         """Raises DaemonGoneError."""
         self._files.catch_up()
         for block_hash in hashes:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import queue
 import threading
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Protocol
 from urllib.parse import unquote, urlsplit
 
 from twinlock.indexer.daemon import DaemonGoneError
 from twinlock.indexer.storage.seam import Spot
 
-_AHEAD = 64
+_AHEAD = 16 << 20
+"""Bytes of blocks that wait for their turn, at most, or one block."""
+
 _TIMEOUT = 60.0
 
 
@@ -28,7 +30,7 @@ class RawBlock(NamedTuple):
 class BlockSource(Protocol):
     """Gives blocks by their hash (display hex)."""
 
-    def blocks(self, hashes: Sequence[str]) -> Iterator[RawBlock]: ...
+    def blocks(self, hashes: Iterable[str]) -> Iterator[RawBlock]: ...
 
 
 class NodeSource:
@@ -41,7 +43,7 @@ class NodeSource:
         self._connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=_TIMEOUT)
         self._rest = True
 
-    def blocks(self, hashes: Sequence[str]) -> Iterator[RawBlock]:
+    def blocks(self, hashes: Iterable[str]) -> Iterator[RawBlock]:
         """Raises DaemonGoneError."""
         try:
             for block_hash in hashes:
@@ -64,33 +66,70 @@ class NodeSource:
         return bytes.fromhex(json.loads(self._connection.getresponse().read())["result"])
 
 
-def read_ahead(source: BlockSource, hashes: Sequence[str]) -> Iterator[RawBlock]:
+class _Ahead:
+    """Blocks between the thread that fetches and the one that works on them."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._blocks: deque[RawBlock] = deque()
+        self._size = 0
+        self._ended = self._stopped = False
+        self.error: BaseException | None = None
+
+    def put(self, block: RawBlock) -> bool:
+        """Wait for room and add one; False once nobody takes any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._size < _AHEAD or self._stopped)
+            self._blocks.append(block)
+            self._size += len(block.raw)
+            self._changed.notify_all()
+            return not self._stopped
+
+    def end(self, error: BaseException | None) -> None:
+        """There are no more."""
+        with self._changed:
+            self._ended, self.error = True, error
+            self._changed.notify_all()
+
+    def take(self) -> RawBlock | None:
+        """The next one; None when there are no more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._blocks or self._ended)
+            if not self._blocks:
+                return None
+            block = self._blocks.popleft()
+            self._size -= len(block.raw)
+            self._changed.notify_all()
+            return block
+
+    def stop(self) -> None:
+        """Nobody takes any more."""
+        with self._changed:
+            self._stopped = True
+            self._changed.notify_all()
+
+
+def read_ahead(source: BlockSource, hashes: Iterable[str]) -> Iterator[RawBlock]:
     """The source's blocks, fetched by a thread while the caller works on the ones before."""
-    waiting: queue.Queue[RawBlock | BaseException | None] = queue.Queue(_AHEAD)
-    stopped = threading.Event()
+    ahead = _Ahead()
 
     def fetch() -> None:
         end: BaseException | None = None
         try:
             for block in source.blocks(hashes):
-                waiting.put(block)
-                if stopped.is_set():
+                if not ahead.put(block):
                     return
         except BaseException as error:
             end = error
-        waiting.put(end)
+        ahead.end(end)
 
     thread = threading.Thread(target=fetch, name="blocks", daemon=True)
     thread.start()
     try:
-        while isinstance(item := waiting.get(), RawBlock):
-            yield item
-        if item is not None:
-            raise item
+        while (block := ahead.take()) is not None:
+            yield block
+        if ahead.error is not None:
+            raise ahead.error
     finally:
-        stopped.set()
-        while thread.is_alive():  # it may be waiting for room
-            try:
-                waiting.get(timeout=0.05)
-            except queue.Empty:
-                continue
+        ahead.stop()
+        thread.join()

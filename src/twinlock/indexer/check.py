@@ -16,6 +16,7 @@ from twinlock.chain.coins import Coin
 from twinlock.errors import TwinlockError
 from twinlock.indexer.block_source import BlockSource, read_ahead
 from twinlock.indexer.daemon import Daemon
+from twinlock.indexer.hash_list import HashList
 from twinlock.indexer.lock import DirectoryLock
 from twinlock.indexer.storage.disk import RealDisk
 from twinlock.indexer.storage.segments import SegmentStorage
@@ -38,14 +39,14 @@ class CheckError(TwinlockError):
     fault = "user"
 
 
-async def hashes_of(daemon: Daemon, height: int) -> list[str]:
+async def hashes_of(daemon: Daemon, height: int) -> HashList:
     """The node's best chain up to a height, display hex. Raises CheckError when it is shorter."""
-    hashes: list[str] = []
+    hashes = HashList()
     while len(hashes) <= height:
         more = await daemon.block_hashes(len(hashes), min(_HASHES_AT_ONCE, height + 1 - len(hashes)))
         if not more:
             raise CheckError(f"the node's chain ends at {len(hashes) - 1}, the index at {height}")
-        hashes += more
+        hashes.add(more)
     return hashes
 
 
@@ -65,14 +66,14 @@ class Checker:
         self.index.close()
         self._lock.release()
 
-    def run(self, hashes: list[str], source: BlockSource, memory: int) -> list[str]:
+    def run(self, hashes: HashList, source: BlockSource, memory: int) -> list[str]:
         """What differs, in words; at most some of it. Empty: all is well."""
         folder = self._data_dir / _FOLDER
         shutil.rmtree(folder, ignore_errors=True)
         try:
             fresh = SegmentStorage(RealDisk(folder), self._coin.genesis_hash, _ENDLESS)
             bulk = fresh.bulk(self._entropy, self._coin.auxpow, memory)
-            for number, block in enumerate(read_ahead(source, hashes)):
+            for number, block in enumerate(read_ahead(source, hashes.since(0))):
                 bulk.add(*block)
                 self._tell("reading blocks", number, len(hashes))
             fresh.adopt(bulk)

@@ -29,6 +29,7 @@ from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.news import News
 from twinlock.indexer.node_home import NodeAddress, addresses
 from twinlock.indexer.peer_network import PeerNetwork, RealNetwork
+from twinlock.indexer.peer_store import PeerStore
 from twinlock.indexer.peers import PeerManager
 from twinlock.indexer.prefetcher import Prefetcher
 from twinlock.indexer.progress import LogLines, Progress, Show, forecast
@@ -46,7 +47,7 @@ from twinlock.seams import Clock, Entropy
 log = structlog.get_logger("indexer")
 
 _LOOK_AFTER_SECONDS = 5.0
-_ROOM_SECONDS = 0.1
+_ROOM_SECONDS = 0.05
 _SHOW_SECONDS = 1.0
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
@@ -97,7 +98,8 @@ class Controller:
         )
         self.bans = Bans(env.data_dir / "bans.json")
         outside = network or RealNetwork()
-        self.peers = PeerManager(env, self.coin, self.storage, clock, entropy, outside, self.bans)
+        store = PeerStore(env.data_dir / "peers.json")
+        self.peers = PeerManager(env, self.coin, self.storage, clock, entropy, outside, self.bans, store)
         self.irc = Irc(Meeting.parse(env.irc), self.peers, clock, entropy) if env.irc else None
         self.sessions = SessionManager(env, self.view, self.daemon, self, clock, self.bans, self.peers)
         self.news = News(self.daemon, env.zmq)
@@ -161,14 +163,19 @@ class Controller:
         return Certificate(certificate, key)
 
     async def _look_after(self, certificate: Certificate | None) -> None:
+        told = self.clock.monotonic()
         while True:
             await self.clock.sleep(_LOOK_AFTER_SECONDS)
             self.sessions.drop_idle()
+            if 0 < self.env.log_sessions <= self.clock.monotonic() - told:
+                told = self.clock.monotonic()
+                log.info("state", **self.local_rpc.getinfo())
             if certificate and certificate.reload():
                 log.info("the certificate was loaded again")
 
     async def _keep_room(self) -> None:
-        ceiling = Ceiling(self.env.memory, (self.storage.let_go, trim, self.view.forget))
+        steps = ((0.7, self.storage.let_go), (0.8, trim), (0.9, self.view.forget))
+        ceiling = Ceiling(self.env.memory, steps)
         while True:
             await self.clock.sleep(_ROOM_SECONDS)
             self.sessions.make_room()

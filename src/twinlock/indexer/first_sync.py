@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
 
 from twinlock.indexer.block_source import BlockSource, read_ahead
 from twinlock.indexer.daemon import Daemon, DaemonError
+from twinlock.indexer.hash_list import HashList
 from twinlock.indexer.progress import DONE, SORTING, Progress
 from twinlock.indexer.storage.bulk import BulkError
 from twinlock.indexer.storage.segments import SegmentStorage
@@ -44,12 +45,12 @@ async def first_sync(
     if storage.height >= 0 or count < _LEAST:
         return
     started = clock.monotonic()
-    hashes: list[str] = []
+    hashes = HashList()
     while len(hashes) < count:
         more = await daemon.block_hashes(len(hashes), min(_HASHES_AT_ONCE, count - len(hashes)))
         if not more:
             raise DaemonError(-1, "the chain became shorter meanwhile")
-        hashes += more
+        hashes.add(more)
     if hashes[0] != storage.chain:
         raise BulkError("the node is on another chain than the index", fix="give the indexer a node of its chain")
     log.info("first sync begins", blocks=count)
@@ -69,7 +70,7 @@ async def first_sync(
 def _build(
     storage: SegmentStorage,
     source: BlockSource,
-    hashes: Sequence[str],
+    hashes: HashList,
     entropy: Entropy,
     auxpow: bool,
     memory: int,
@@ -77,14 +78,14 @@ def _build(
     progress: Progress,
 ) -> None:
     bulk = storage.bulk(entropy, auxpow, memory)
-    if bulk.blocks and hashes[bulk.blocks - 1 : bulk.blocks] != [bulk.tip]:
+    if bulk.blocks and (bulk.blocks > len(hashes) or hashes[bulk.blocks - 1] != bulk.tip):
         bulk.clean()  # the chain is another one now
         bulk = storage.bulk(entropy, auxpow, memory)
     if bulk.blocks:
         log.info("first sync goes on", height=bulk.blocks)
     first = bulk.blocks
     progress.begin(first, len(hashes))
-    for block_hash, block in zip(hashes[first:], read_ahead(source, hashes[first:]), strict=True):
+    for block_hash, block in zip(hashes.since(first), read_ahead(source, hashes.since(first)), strict=True):
         if stop.is_set():
             return
         if sha256d(block.raw[:80])[::-1].hex() != block_hash:

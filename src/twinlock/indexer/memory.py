@@ -21,9 +21,6 @@ _PROGRAM = 100 << 20
 """Bytes that the program takes by itself, with its libraries and an ordinary number of sessions."""
 
 _LEAST_ROOM = 64 << 20
-_NEAR = 0.8
-"""At this part of the ceiling what is mapped is let go."""
-
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -79,14 +76,14 @@ def _libc() -> ctypes.CDLL | None:
 
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_LARGE_BLOCK = 1 << 20
+_LARGE_BLOCK = 1 << 17
 
 
 def give_back_early() -> None:
     """Let the allocator of glibc return to the system what is freed, large blocks at once."""
     if libc := _libc():
         libc.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
-        libc.mallopt(_TRIM_THRESHOLD, 4 * _LARGE_BLOCK)
+        libc.mallopt(_TRIM_THRESHOLD, 8 * _LARGE_BLOCK)
         libc.mallopt(_ARENA_MAX, 2)
 
 
@@ -96,21 +93,23 @@ def trim() -> None:
         libc.malloc_trim(0)
 
 
+Step = tuple[float, Callable[[], None]]
+
+
 class Ceiling:
     """Looks at what the program holds, and lets go of what can be had again before it is too much.
 
-    let_go: what to call then, the cheapest first; each time the next one only where those before did not suffice.
+    steps: from which part of the memory on what is let go; what costs least comes first.
     """
 
-    def __init__(self, memory: int, let_go: Sequence[Callable[[], None]], held: Callable[[], int] = resident) -> None:
-        self._limit = int(memory * _NEAR)
-        self._let_go = let_go
+    def __init__(self, memory: int, steps: Sequence[Step], held: Callable[[], int] = resident) -> None:
+        self._steps = [(int(memory * part), let_go) for part, let_go in steps]
         self._held = held
 
     def look(self) -> None:
-        """To be called now and then, and before what takes much."""
-        for let_go in self._let_go:
-            if self._held() < self._limit:
+        """To be called many times a second."""
+        for limit, let_go in self._steps:
+            if self._held() < limit:
                 return
             let_go()
 

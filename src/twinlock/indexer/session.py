@@ -148,6 +148,10 @@ class Session(asyncio.Protocol):
             task.cancel()
         self.manager.unread.note(self, 0)
         self.manager.unheard.note(self, 0)
+        # What refers to itself in a circle is not forgotten at once; what is large in it has to be.
+        self._lines = LineDecoder(0)
+        self._waiting.clear()
+        self._out.clear()
 
     def data_received(self, data: bytes) -> None:
         self.last_heard = self.manager.clock.monotonic()
