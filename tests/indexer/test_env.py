@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from twinlock.indexer.env import SETTINGS, Env, EnvError, Service, load, make_env
+from twinlock.indexer.env import SETTINGS, UNUSED, Env, EnvError, Service, load, make_env, unused
 
 
 def test_later_sources_win_and_each_origin_is_known(tmp_path: Path) -> None:
@@ -47,6 +47,7 @@ def test_an_environment_that_another_server_was_run_with() -> None:
         ({}, "data_dir is not set"),
         ({"data_dir": "y", "peer_discovery": "perhaps"}, "peer_discovery"),
         ({"data_dir": "y", "report_services": "rpc://h:1"}, "for the operator alone"),
+        ({"data_dir": "y", "log_level": "loud"}, "log_level cannot be"),
         ({"daemon_url": "x", "data_dir": "y", "services": ("udp://h:1",)}, "not an address"),
         ({"daemon_url": "x", "data_dir": "y", "memory": "lots"}, "not a size"),
         ({"daemon_url": "x", "data_dir": "y", "max_send": "many"}, "max_send"),
@@ -62,6 +63,70 @@ def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     file.write_text("reorg_limt = 7\n")
     with pytest.raises(EnvError, match="reorg_limt"):
         load(file, {}, {})
+
+
+DOCUMENTED = [
+    "DB_DIRECTORY",
+    "DB_ENGINE",
+    "DAEMON_URL",
+    "COIN",
+    "NET",
+    "SERVICES",
+    "REPORT_SERVICES",
+    "SSL_CERTFILE",
+    "SSL_KEYFILE",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "LOG_SESSIONS",
+    "ANON_LOGS",
+    "ALLOW_ROOT",
+    "DONATION_ADDRESS",
+    "BANNER_FILE",
+    "TOR_BANNER_FILE",
+    "REORG_LIMIT",
+    "EVENT_LOOP_POLICY",
+    "DROP_CLIENT",
+    "MAX_SESSIONS",
+    "MAX_RECV",
+    "MAX_SEND",
+    "COST_SOFT_LIMIT",
+    "COST_HARD_LIMIT",
+    "REQUEST_SLEEP",
+    "INITIAL_CONCURRENT",
+    "BANDWIDTH_UNIT_COST",
+    "REQUEST_TIMEOUT",
+    "SESSION_TIMEOUT",
+    "SESSION_GROUP_BY_SUBNET_IPV4",
+    "SESSION_GROUP_BY_SUBNET_IPV6",
+    "PEER_DISCOVERY",
+    "PEER_ANNOUNCE",
+    "FORCE_PROXY",
+    "TOR_PROXY_HOST",
+    "TOR_PROXY_PORT",
+    "BLACKLIST_URL",
+    "CACHE_MB",
+    "DAEMON_POLL_INTERVAL_BLOCKS",
+    "DAEMON_POLL_INTERVAL_MEMPOOL",
+    "ELECTRUMX",
+    "USERNAME",
+]
+"""The environment of ElectrumX, as it is documented."""
+
+
+def test_every_name_of_the_other_server_is_either_followed_or_explained() -> None:
+    ours = {setting.variable for setting in SETTINGS}
+    assert set(DOCUMENTED) == (ours & set(DOCUMENTED)) | UNUSED.keys()
+    assert not ours & UNUSED.keys()
+    assert unused({"CACHE_MB": "9", "USERNAME": "me", "COIN": "Bitcoin"}).keys() == {"CACHE_MB"}
+    assert unused({"ELECTRUMX": "x", "USERNAME": "me"}).keys() == {"ELECTRUMX", "USERNAME"}
+
+
+@pytest.mark.parametrize(
+    ("text", "on"), [("", False), ("0", False), ("no", False), ("Off", False), ("1", True), ("y", True), ("x", True)]
+)
+def test_any_text_switches_on(text: str, on: bool) -> None:
+    env = make_env(load(None, {"DB_DIRECTORY": "d", "PEER_ANNOUNCE": text, "FORCE_PROXY": text}, {})[0])
+    assert (env.peer_announce, env.force_proxy) == (on, on)
 
 
 def test_every_setting_is_a_field_with_a_help_text() -> None:

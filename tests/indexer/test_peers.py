@@ -24,6 +24,7 @@ from twinlock.indexer.costs import Address
 from twinlock.indexer.env import Env, Service
 from twinlock.indexer.peer import MAINNET_PORTS, Peer, State, is_host
 from twinlock.indexer.peer_network import RealNetwork
+from twinlock.indexer.peer_store import PeerStore
 from twinlock.indexer.peers import PeerError, PeerManager, listed_by_default
 from twinlock.seams import SeededEntropy, VirtualClock
 from twinlock.simnet.ports import free_ports
@@ -80,7 +81,9 @@ def our_coin(world: World, network: str = "regtest") -> Coin:
 class Server:
     """One of our servers: a world of the same blocks as all others, with a peer manager, on an address of its own."""
 
-    def __init__(self, internet: Internet, number: int, clock: VirtualClock, **settings: Any) -> None:
+    def __init__(
+        self, internet: Internet, number: int, clock: VirtualClock, store: PeerStore | None = None, **settings: Any
+    ) -> None:
         self.host = f"server{number}.example"
         self.address = f"127.{number}.0.1"
         self.world = World(clock=clock)
@@ -95,7 +98,7 @@ class Server:
         )
         link = Link(internet, self.address)
         self.peers = PeerManager(
-            env, our_coin(self.world), self.world.storage, clock, SeededEntropy(number), link, Bans()
+            env, our_coin(self.world), self.world.storage, clock, SeededEntropy(number), link, Bans(), store
         )
         self.world.manager.peers = self.peers
 
@@ -320,6 +323,40 @@ async def test_discovery_may_be_off_or_only_of_ourselves() -> None:
     assert alone.listed(tor=False) == [["me.example", "me.example", ["v1.6", "s50002"]]]
     assert env.peer_announce
     assert alone.announcement()["hosts"] == {"me.example": {"tcp_port": None, "ssl_port": 50002}}
+
+
+async def test_servers_that_were_well_are_known_after_a_restart(tmp_path: Path) -> None:
+    internet, clock = Internet(), VirtualClock()
+    others = [Server(internet, number, clock) for number in (1, 2)]
+
+    async def live(server: Server) -> None:
+        async with running(*others, server):
+            await until(clock, lambda: server.knows_well() == {"server1.example", "server2.example"})
+
+    ours = Server(internet, 3, clock, PeerStore(tmp_path / "peers.json"))
+    for name in ("server1", "server2", "never"):
+        ours.peers.add_by_hand(f"{name}.example v1.4 t50001")
+    await live(ours)
+    await live(Server(internet, 3, clock, PeerStore(tmp_path / "peers.json")))
+    again = Server(internet, 3, clock, PeerStore(tmp_path / "peers.json"))
+    assert {peer.host: peer.source for peer in again.peers.peers.values()} == {
+        "server1.example": "the last time",
+        "server2.example": "the last time",
+    }
+    assert again.knows_well() == set(), "nobody is told of them before they were looked at again"
+
+
+def test_kept_peers_are_bounded_and_nothing_depends_on_them(tmp_path: Path) -> None:
+    file = tmp_path / "peers.json"
+    store = PeerStore(file)
+    assert store.load() == []
+    store.save(Peer(f"s{n}.example.org", 50001, 50002) for n in range(700))
+    assert [peer.real_name() for peer in store.load()] == [f"s{n}.example.org v1.4 s50002 t50001" for n in range(500)]
+    good = file.read_bytes()
+    for damaged in (good[:-40], b"[1]", b"{}", b'["no host"]', b" " * (1 << 19)):
+        file.write_bytes(damaged)
+        assert store.load() == []
+    PeerStore(tmp_path / "nowhere" / "peers.json").save([Peer("a.example.org", 1)])
 
 
 async def test_private_services_are_not_reported() -> None:

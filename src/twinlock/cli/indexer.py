@@ -26,10 +26,12 @@ from twinlock.cli.indexer_settings import RPC, environment, load_settings, setti
 from twinlock.cli.indexer_upkeep import COMMANDS
 from twinlock.electrum.framing import LineDecoder, decode_replies, encode_request
 from twinlock.indexer.controller import serve
-from twinlock.indexer.env import SETTINGS, Env, Service, make_env
+from twinlock.indexer.env import SETTINGS, Env, Service, make_env, unused
 from twinlock.indexer.memory import give_back_early
 from twinlock.indexer.progress import DONE, Progress, Show
 from twinlock.seams import SystemClock, SystemEntropy
+
+log = structlog.get_logger("indexer")
 
 
 @click.group()
@@ -45,9 +47,13 @@ for _command in COMMANDS:
 @settings
 def run(config: Path | None, **flags: Any) -> None:
     """Index one chain and serve it. Settings: file, then environment, then flags."""
-    _log_to_stderr()
+    _log_to_stderr("info")
+    env, _ = environment(config, flags)
+    _log_to_stderr(env.log_level)
+    for name, why in unused(os.environ).items():
+        log.info("a setting of the environment is not used", name=name, reason=why)
     try:
-        uvloop.run(_run(environment(config, flags)[0]))
+        uvloop.run(_run(env))
     except ExceptionGroup as errors:
         raise errors.exceptions[0] from None
 
@@ -161,7 +167,7 @@ def rpc(rpc: str, command: str, arguments: tuple[str, ...]) -> None:
     click.echo(json.dumps(msgspec.json.decode(reply.result), indent=2))  # type: ignore[union-attr]
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(level: str) -> None:
     shape = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     structlog.configure(
         processors=[
@@ -170,6 +176,6 @@ def _log_to_stderr() -> None:
             structlog.processors.format_exc_info,
             shape,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )

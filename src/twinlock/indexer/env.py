@@ -96,6 +96,8 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
     irc: str = ""
     ssl_certificate: Path | None = None
     ssl_key: Path | None = None
+    log_level: str = "info"
+    log_sessions: int = 3600
 
     @property
     def poll_seconds(self) -> float:
@@ -151,7 +153,8 @@ def _coin(value: Any) -> str:
 
 
 def _switch(value: Any) -> bool:
-    return str(value).lower() in ("1", "true", "yes", "on")
+    """In other servers' files any text means on, and none off."""
+    return str(value).strip().lower() not in ("", "0", "false", "no", "off")
 
 
 def _urls(value: Any) -> str:
@@ -165,6 +168,15 @@ def _discovery(value: Any) -> str:
     if text not in ("self", "off", "0", "false", "no", "", "on", "1", "true", "yes"):
         raise EnvError(f"peer_discovery cannot be {value!r}", fix="on, off (a fixed list) or self (only ourselves)")
     return text if text == "self" else ("on" if _switch(text) else "off")
+
+
+def _level(value: Any) -> str:
+    text = str(value).lower()
+    if text == "critical":
+        return "error"
+    if text not in ("debug", "info", "warning", "error"):
+        raise EnvError(f"log_level cannot be {value!r}", fix="debug, info, warning or error")
+    return text
 
 
 def _reported(value: Any) -> tuple[Service, ...]:
@@ -230,7 +242,29 @@ SETTINGS = (
     Setting("irc", "IRC", str, "Meet other servers by IRC too: irc://host:port/channel. Off when empty."),
     Setting("ssl_certificate", "SSL_CERTFILE", Path, "The TLS certificate; made at the first start when not given."),
     Setting("ssl_key", "SSL_KEYFILE", Path, "Its key."),
+    Setting("log_level", "LOG_LEVEL", _level, "What is logged: debug, info, warning or error."),
+    Setting("log_sessions", "LOG_SESSIONS", _seconds_or_count, "Seconds between two lines on the state; 0 for none."),
 )
+
+UNUSED: Mapping[str, str] = {
+    "DB_ENGINE": "the index has an engine of its own",
+    "CACHE_MB": "MEMORY bounds what a first sync and serving take",
+    "LOG_FORMAT": "logs are JSON, or for people where they go to a terminal",
+    "ANON_LOGS": "addresses of wallets are never logged",
+    "ALLOW_ROOT": "it runs as whoever starts it; a unit of systemd names the user",
+    "EVENT_LOOP_POLICY": "uvloop always runs",
+    "DAEMON_POLL_INTERVAL_MEMPOOL": "blocks and mempool are looked at together, every DAEMON_POLL_INTERVAL_BLOCKS",
+    "ELECTRUMX": "it belongs to the other server's own start script",
+    "USERNAME": "it belongs to the other server's own start script",
+}
+"""Names in other servers' files that mean nothing here, and why."""
+
+
+def unused(environ: Mapping[str, str]) -> dict[str, str]:
+    """Which of them an operator has set. That of the user is often set by others, and told beside the script's only."""
+    return {
+        name: why for name, why in UNUSED.items() if name in environ and (name != "USERNAME" or "ELECTRUMX" in environ)
+    }
 
 
 def load(

@@ -2,8 +2,8 @@
 
 Each candidate is looked at (`peer_check`) before it is told to anybody, again before it goes stale, and forgotten when
 it fails too often. Candidates come from the list in `peers.json`, from servers that are well, from servers that ask to
-be listed (`server.add_peer`), from the operator, and from IRC. Nothing that a stranger says makes us tell wallets of a
-server that we have not seen ourselves.
+be listed (`server.add_peer`), from the operator, from IRC, and from the last time (`peer_store`). Nothing that a stranger
+says makes us tell wallets of a server that we have not seen ourselves.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from twinlock.indexer.methods import VERSIONS
 from twinlock.indexer.peer import MAINNET_PORTS, TEST_PORTS, Peer, State, host_address
 from twinlock.indexer.peer_check import BadPeerError, Report, verify
 from twinlock.indexer.peer_network import TOR_PORTS, PeerNetwork
+from twinlock.indexer.peer_store import PeerStore
 from twinlock.indexer.storage.seam import Index
 from twinlock.seams import Clock, Entropy
 
@@ -42,6 +43,7 @@ _MOST = 1000
 _ADD_SECONDS = 600.0
 _ONION_SECONDS = 1200
 _BLACKLIST_SECONDS = 600.0
+_KEEP_SECONDS = 600.0
 _PER_BUCKET = 2
 _ONIONS, _ONIONS_FOR_TOR, _ONION_PART = 10, 50, 4
 
@@ -64,8 +66,18 @@ class PeerManager:
     """Knows the other servers. `run` looks for them and after them."""
 
     def __init__(
-        self, env: Env, coin: Coin, index: Index, clock: Clock, entropy: Entropy, network: PeerNetwork, bans: Bans
+        self,
+        env: Env,
+        coin: Coin,
+        index: Index,
+        clock: Clock,
+        entropy: Entropy,
+        network: PeerNetwork,
+        bans: Bans,
+        store: PeerStore | None = None,
     ) -> None:
+        """store: keeps those that are well over a restart."""
+        self._store = store
         self._env, self._coin, self._index = env, coin, index
         self._clock, self._network, self._bans = clock, network, bans
         self._random = random.Random(entropy.token(16))
@@ -78,10 +90,12 @@ class PeerManager:
         self.proxy: str | None = None
         self.peers: dict[str, Peer] = {}
         self.ours = self._ourselves()
+        if env.peer_discovery == "on" and store is not None:
+            self._note(*store.load(self._usual))
         if env.peer_discovery != "self":
             for text in listed_by_default(coin):
                 if peer := Peer.from_real_name(text, "the program's list", self._usual):
-                    self.peers[peer.host] = peer
+                    self.peers.setdefault(peer.host, peer)
 
     def _ourselves(self) -> list[Peer]:
         """What we report, a peer a host."""
@@ -212,17 +226,27 @@ class PeerManager:
         if self._env.peer_discovery != "on":
             return
         await self._find_proxy()
-        fetched = float("-inf")
+        fetched, kept = float("-inf"), self._clock.monotonic()
         try:
             while True:
+                if self._clock.monotonic() - kept >= _KEEP_SECONDS:
+                    kept = self._clock.monotonic()
+                    self.keep()
                 if self._env.blacklist_url and self._clock.monotonic() - fetched >= _BLACKLIST_SECONDS:
                     fetched = self._clock.monotonic()
                     await self._fetch_blacklist()
                 self.look_around()
                 await self._clock.sleep(_TICK_SECONDS)
         finally:
+            self.keep()
             for task in self._looking.values():
                 task.cancel()
+
+    def keep(self) -> None:
+        """Write down the servers that were ever well, the ones seen last first."""
+        known = [peer for peer in self.peers.values() if peer.last_good is not None and not peer.bad]
+        if self._store is not None and known:
+            self._store.save(sorted(known, key=lambda peer: -(peer.last_good or 0)))
 
     def look_around(self) -> None:
         """Begin to look at some of those that are due."""

@@ -1,0 +1,52 @@
+"""Peers kept over a restart: the servers that were well, in one file. They are looked at before others are told."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from twinlock.indexer.peer import MAINNET_PORTS, Peer, Ports
+
+log = structlog.get_logger("indexer.peers")
+
+_MOST = 500
+_LARGEST = 1 << 18
+SOURCE = "the last time"
+
+
+class PeerStore:
+    """The file, in the notation of IRC. Nothing depends on it: what cannot be read or written is done without."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def load(self, usual: Ports = MAINNET_PORTS) -> list[Peer]:
+        """Those that were kept."""
+        try:
+            if self._file.stat().st_size > _LARGEST:
+                raise ValueError("it is too large")
+            names = msgspec.json.decode(self._file.read_bytes(), type=list[str])
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError) as error:  # what msgspec says is a ValueError
+            log.warning("the peers of the last time cannot be read", file=str(self._file), reason=str(error))
+            return []
+        peers = (Peer.from_real_name(name, SOURCE, usual) for name in names[:_MOST])
+        return [peer for peer in peers if peer is not None]
+
+    def save(self, peers: Iterable[Peer]) -> None:
+        """Keep these, the best first; the file is replaced in one step."""
+        names = [peer.real_name() for peer, _ in zip(peers, range(_MOST), strict=False)]
+        new = self._file.with_suffix(".new")
+        try:
+            with new.open("wb") as file:
+                file.write(msgspec.json.format(msgspec.json.encode(names)))
+                file.flush()
+                os.fsync(file.fileno())
+            new.replace(self._file)
+        except OSError as error:
+            log.warning("the peers cannot be kept", file=str(self._file), reason=str(error))
