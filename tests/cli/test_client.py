@@ -66,3 +66,15 @@ def test_a_wrong_password_and_no_seed_are_told(folder: Path) -> None:
     run(folder, "init")
     (folder / "password").write_text("wrong horse")
     assert "store.password" in run(folder, "wallet", "show").output
+
+
+@pytest.mark.parametrize("text", ["{not", '[{"market": 1}]'])
+def test_a_file_of_orders_that_is_none_is_refused_with_what_it_should_look_like(folder: Path, text: str) -> None:
+    (folder / "orders").write_text(text)
+    refused = run(folder, "order", "several", str(folder / "orders"))
+    assert (refused.exit_code, "order.file" in refused.output, '"ltc_btc"' in refused.output) == (1, True, True)
+
+
+def test_the_status_says_until_when_it_is_safe_to_close(folder: Path) -> None:
+    run(folder, "init")
+    assert "Safe to close: as long as you like." in run(folder, "status").output

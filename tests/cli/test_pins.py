@@ -7,6 +7,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -68,9 +69,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, *arguments: str) -> Result:
+def run(folder: Path, *arguments: str, form: str = "--json") -> Result:
     options = ["client", "--config", str(folder / "twinlock.toml"), "--password-file", str(folder / "password")]
-    return CliRunner().invoke(main, [*options, "--json", *arguments])
+    return CliRunner().invoke(main, [*options, *([form] if form else []), *arguments])
 
 
 async def command(folder: Path, *arguments: str) -> Result:
@@ -147,5 +148,7 @@ async def test_the_key_of_an_exchange_is_a_pin_too(folder: Path) -> None:
         store.put(AccountRecord(host="e:1", server_pubkey=b"\x02" * 33, key_index=0, account_id=b"\x01" * 32))
     (row,) = json.loads((await command(folder, "pin", "list")).stdout)
     assert row == {"server": "e:1", "kind": "exchange", "shown": "02" * 33}
+    table = await anyio.to_thread.run_sync(partial(run, folder, "pin", "list", form=""))
+    assert "02" * 33 in table.stdout, "what is no terminal gets lines that are whole"
     assert (await command(folder, "pin", "forget", "e:1")).exit_code == 0
     assert json.loads((await command(folder, "pin", "list")).stdout) == []

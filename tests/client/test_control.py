@@ -67,7 +67,10 @@ async def test_an_order_is_seen_on_the_book_and_cancelled(it: World) -> None:
         await it.close_epoch()
         book = await remote.get(f"/markets/{MARKET}/book", views.BookView)
         assert [(row.order_id, row.quantity, row.own) for row in book.sells] == [(order.id, 3 * LOT, True)]
-        await it.call(remote.delete(f"/orders/{order.id}", views.OrderView))
+        with pytest.raises(RemoteError) as unknown:
+            await remote.delete("/orders/zz", views.OrderView)
+        assert unknown.value.code == "order.unknown"
+        await it.call(remote.delete(f"/orders/{order.id[:12]}", views.OrderView))
         await it.close_epoch()
         assert [row.status for row in await remote.get("/orders", list[views.OrderView])] == ["canceled", "executed"]
         assert (await remote.get(f"/markets/{MARKET}/book", views.BookView)).sells == []

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from twinlock.cli.account import account_explain
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
-from twinlock.cli.showing import table
+from twinlock.cli.showing import clock_time, coins_of, table
 from twinlock.client.control import requests, views
 
 ACCOUNT_EXAMPLES = """
@@ -59,7 +59,7 @@ def bond_post(setting: Setting, asset: str, tier: int, host: str) -> None:
     """Post a bond in ASSET and keep that tier. Needs the daemon."""
     wanted = requests.PostBondRequest(asset, tier, host)
     found = tell(setting, lambda remote: remote.post("/bonds", views.BondView, wanted))
-    setting.show(found, lambda: _bonds([found]))
+    setting.show(found, lambda: _bonds(setting, [found]))
 
 
 @bond.command("list")
@@ -67,7 +67,7 @@ def bond_post(setting: Setting, asset: str, tier: int, host: str) -> None:
 def bond_list(setting: Setting) -> None:
     """Every bond and its state."""
     found = ask(setting, lambda remote: remote.get("/bonds", list[views.BondView]))
-    setting.show(found, lambda: _bonds(found))
+    setting.show(found, lambda: _bonds(setting, found))
 
 
 @bond.command("code")
@@ -81,6 +81,16 @@ def bond_code(setting: Setting, host: str) -> None:
     setting.show(found, lambda: table(["tier", "given"], [[str(found.tier), str(found.given)]]))
 
 
-def _bonds(found: list[views.BondView]) -> Table:
-    rows = [[row.host, row.coin, str(row.amount), str(row.strength), row.state] for row in found]
-    return table(["server", "coin", "atoms", "tiers", "state"], rows)
+def _bonds(setting: Setting, found: list[views.BondView]) -> Table:
+    rows = [
+        [
+            row.host,
+            row.coin,
+            f"{coins_of(setting, row.asset, row.amount)} {row.asset}",
+            str(row.strength),
+            row.state,
+            clock_time(row.lock_time * 1000),
+        ]
+        for row in found
+    ]
+    return table(["server", "coin", "amount", "tiers", "state", "comes back"], rows)

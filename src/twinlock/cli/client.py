@@ -25,7 +25,7 @@ from twinlock.cli.pinned import pin
 from twinlock.cli.recovery import recover
 from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, ask, opened, pass_setting
-from twinlock.cli.showing import table
+from twinlock.cli.showing import table, until_text
 from twinlock.cli.towers import tower
 from twinlock.cli.trading import condition, market, order
 from twinlock.cli.wallet import wallet
@@ -160,13 +160,10 @@ def _say(setting: Setting, event: Any) -> None:
 def status(setting: Setting) -> None:
     """Servers, account, tier, and until when it is safe to close."""
     found = ask(setting, lambda remote: remote.get("/status", views.StatusView))
-    setting.show(
-        found,
-        lambda: table(
-            ["server", "connected", "account", "tier"],
-            [[venue.host, str(venue.connected), venue.account_id[:16], str(venue.tier)] for venue in found.venues],
-        ),
-    )
+    rows = [[venue.host, str(venue.connected), venue.account_id[:16], str(venue.tier)] for venue in found.venues]
+    if not setting.as_json:
+        click.echo(f"Swaps under way: {found.running_swaps}. Safe to close: {until_text(found.safe_until)}.")
+    setting.show(found, lambda: table(["server", "connected", "account", "tier"], rows))
 
 
 client.add_command(account)

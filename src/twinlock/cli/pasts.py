@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
-from twinlock.cli.showing import table
+from twinlock.cli.showing import clock_time, priced, table, traded, until_text
 from twinlock.client.control import views
 from twinlock.client.export import write_csv, write_parquet
 
@@ -108,8 +108,8 @@ def evidence() -> None:
 def evidence_list(setting: Setting) -> None:
     """Every accusation."""
     found = ask(setting, lambda remote: remote.get("/evidence", list[views.EvidenceView]))
-    rows = [[row.name, row.host, str(row.at), row.accusation] for row in found]
-    setting.show(found, lambda: table(["evidence", "server", "time (ms)", "accusation"], rows))
+    rows = [[row.name, row.host, clock_time(row.at), row.accusation] for row in found]
+    setting.show(found, lambda: table(["evidence", "server", "time", "accusation"], rows))
 
 
 @evidence.command("show")
@@ -125,7 +125,17 @@ def _show_swaps(setting: Setting, *, ended: bool) -> None:
     swaps = ask(setting, lambda remote: remote.get("/swaps", list[views.SwapView]))
     found = [row for row in swaps if row.outcome or not ended]
     rows = [
-        [row.match_id[:16], row.market, row.role, str(row.quantity), str(row.rate), row.outcome or row.status]
+        [
+            row.match_id[:16],
+            row.market,
+            row.role,
+            traded(setting, row.market, row.quantity),
+            priced(setting, row.market, row.rate),
+            row.outcome or row.status,
+            clock_time(row.time),
+            "" if row.outcome else until_text(row.safe_until),
+        ]
         for row in found
     ]
-    setting.show(found, lambda: table(["match", "market", "role", "quantity", "rate", "status"], rows))
+    columns = ["match", "market", "role", "quantity", "rate", "status", "matched", "safe to close"]
+    setting.show(found, lambda: table(columns, rows))

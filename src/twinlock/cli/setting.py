@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,8 +50,13 @@ class Setting:
         if self.as_json:
             click.echo(msgspec.json.encode(value))
         else:
-            Console().print(table())
+            # Into a file or a pipe every line comes whole; a terminal folds what is too long and cuts nothing.
+            console = Console() if sys.stdout.isatty() else Console(width=ENDLESS)
+            console.print(table())
 
+
+ENDLESS = 10_000
+"""Columns of what is no terminal."""
 
 pass_setting = click.make_pass_decorator(Setting)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from rich.table import Table
 
 from twinlock.chain.coins import Coin, coin
 from twinlock.cli.setting import Setting
 from twinlock.client.errors import ClientError
-from twinlock.protocol.rates import rate_text
+from twinlock.protocol.rates import amount_text, rate_text
 
 
 def coin_of(setting: Setting, symbol: str) -> Coin:
@@ -30,7 +32,34 @@ def rate_of(rate: int, base: Coin, quote: Coin) -> str:
 
 def table(columns: list[str], rows: list[list[str]]) -> Table:
     """Plain columns."""
-    found = Table(*columns, box=None, header_style="bold")
+    found = Table(box=None, header_style="bold")
+    for name in columns:
+        found.add_column(name, overflow="fold")
     for row in rows:
         found.add_row(*row)
     return found
+
+
+def coins_of(setting: Setting, symbol: str, atoms: int) -> str:
+    """An amount in whole coins."""
+    return amount_text(atoms, coin_of(setting, symbol).conversion_factor)
+
+
+def traded(setting: Setting, market: str, atoms: int, *, quote: bool = False) -> str:
+    """An amount of a market's base coin, or of its quote coin, in whole coins."""
+    return amount_text(atoms, sides(setting, market)[quote].conversion_factor)
+
+
+def priced(setting: Setting, market: str, rate: int) -> str:
+    """A message-rate in whole coins; nothing for 0."""
+    return rate_of(rate, *sides(setting, market)) if rate else ""
+
+
+def clock_time(ms: int) -> str:
+    """UTC, to the second."""
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z" if ms else ""
+
+
+def until_text(second: int | None) -> str:
+    """Until when something is safe."""
+    return "as long as you like" if second is None else f"until {clock_time(second * 1000)}"

@@ -9,8 +9,9 @@ import msgspec
 from rich.table import Table
 
 from twinlock.cli.setting import Setting, pass_setting, tell
-from twinlock.cli.showing import rate_of, sides, table
+from twinlock.cli.showing import clock_time, coins_of, priced, rate_of, sides, table, traded
 from twinlock.client.control import requests, views
+from twinlock.client.errors import OrderError
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.protocol.rates import amount_text, parse_amount, parse_rate
 from twinlock.seams import SystemClock
@@ -53,7 +54,16 @@ def market() -> None:
 def market_list(setting: Setting) -> None:
     """Every market of every server."""
     found = tell(setting, lambda remote: remote.get("/markets", list[views.MarketView]))
-    rows = [[row.host, row.name, str(row.lot_size), str(row.rate_step), str(row.last_rate)] for row in found]
+    rows = [
+        [
+            row.host,
+            row.name,
+            traded(setting, row.name, row.lot_size),
+            priced(setting, row.name, row.rate_step),
+            priced(setting, row.name, row.last_rate),
+        ]
+        for row in found
+    ]
     setting.show(found, lambda: table(["server", "market", "lot size", "rate step", "last rate"], rows))
 
 
@@ -144,9 +154,9 @@ def order_market(setting: Setting, name: str, side: str, quantity: str, max_matc
 @click.argument("order_id")
 @pass_setting
 def order_cancel(setting: Setting, order_id: str) -> None:
-    """Take a standing order off the book, when its epoch closes."""
+    """Take a standing order off the book, when its epoch closes. ORDER_ID: as the list shows it, or more of it."""
     found = tell(setting, lambda remote: remote.delete(f"/orders/{order_id}", views.OrderView))
-    setting.show(found, lambda: _order_table([found]))
+    setting.show(found, lambda: _order_table(setting, [found]))
 
 
 @order.command("list")
@@ -154,20 +164,28 @@ def order_cancel(setting: Setting, order_id: str) -> None:
 def order_list(setting: Setting) -> None:
     """Every order, oldest first."""
     found = tell(setting, lambda remote: remote.get("/orders", list[views.OrderView]))
-    setting.show(found, lambda: _order_table(found))
+    setting.show(found, lambda: _order_table(setting, found))
 
 
 def _place(setting: Setting, body: dict[str, Any]) -> None:
     found = tell(setting, lambda remote: remote.post("/orders", views.OrderView, body))
-    setting.show(found, lambda: _order_table([found]))
+    setting.show(found, lambda: _order_table(setting, [found]))
 
 
-def _order_table(found: list[views.OrderView]) -> Table:
-    rows = [
-        [row.id[:16], row.market, row.type, row.side, str(row.quantity), str(row.rate), str(row.filled), row.status]
-        for row in found
-    ]
-    return table(["order", "market", "type", "side", "quantity", "rate", "filled", "status"], rows)
+def _order_table(setting: Setting, found: list[views.OrderView]) -> Table:
+    return table(
+        ["order", "market", "type", "side", "quantity", "rate", "filled", "status", "placed"],
+        [_order_row(setting, row) for row in found],
+    )
+
+
+def _order_row(setting: Setting, row: views.OrderView) -> list[str]:
+    spends = row.type == "market" and row.side == "buy"  # so that its quantity is one of the quote coin
+    quantity, filled = (
+        traded(setting, row.market, atoms, quote=spends) if row.side else "" for atoms in (row.quantity, row.filled)
+    )
+    rate, placed = priced(setting, row.market, row.rate), clock_time(row.time)
+    return [row.id[:16], row.market, row.type, row.side, quantity, rate, filled, row.status, placed]
 
 
 @order.command("several")
@@ -175,7 +193,10 @@ def _order_table(found: list[views.OrderView]) -> Table:
 @pass_setting
 def order_several(setting: Setting, file: Any) -> None:
     """Place the limit orders of FILE (- for standard input), a JSON list as `POST /orders/several` takes it."""
-    orders = msgspec.json.decode(file.read(), type=list[requests.PlaceOrder])
+    try:
+        orders = msgspec.json.decode(file.read(), type=list[requests.PlaceOrder])
+    except msgspec.DecodeError as error:
+        raise OrderError(f"{file.name} is no list of orders: {error}", code="order.file", fix=_SHAPE) from error
     found = tell(setting, lambda remote: remote.post("/orders/several", list[views.Outcome], orders))
     rows = [[row.order.id[:16] if row.order else "", row.code, row.message] for row in found]
     setting.show(found, lambda: table(["order", "refused", "why"], rows))
@@ -188,17 +209,27 @@ def order_several(setting: Setting, file: Any) -> None:
 @click.argument("rate")
 @pass_setting
 def order_estimate(setting: Setting, name: str, side: str, quantity: str, rate: str) -> None:
-    """What a limit order would lock, and cost at best, at worst, and if it has to be refunded. In atoms."""
+    """What a limit order would lock, and cost at best, at worst, and if it has to be refunded."""
     order = _limit(setting, name, side, quantity, rate)
     found = tell(setting, lambda remote: remote.post("/orders/estimate", Estimate, order))
+    setting.show(found, lambda: _estimate(setting, found))
+
+
+def _estimate(setting: Setting, found: Estimate) -> Table:
+    def pays(atoms: int) -> str:
+        return f"{coins_of(setting, found.pays, atoms)} {found.pays}"
+
+    def gets(atoms: int) -> str:
+        return f"{coins_of(setting, found.gets, atoms)} {found.gets}"
+
     rows = [
-        ["locked", f"{found.locked} {found.pays}", f"{found.split_locked} after a split for {found.split_fee}"],
-        ["best", f"gives {found.best.gives} {found.pays}", f"gets {found.best.gets} {found.gets}, 1 swap"],
-        ["worst", f"gives {found.worst.gives} {found.pays}", f"gets {found.worst.gets}, {found.worst.swaps} swaps"],
-        ["refund", f"loses {found.refund} {found.pays}", "if no counterparty does its part"],
-        ["missing", f"{found.missing} {found.pays}", ""],
+        ["locked", pays(found.locked), f"{pays(found.split_locked)} after a split for {pays(found.split_fee)}"],
+        ["best", f"gives {pays(found.best.gives)}", f"gets {gets(found.best.gets)}, 1 swap"],
+        ["worst", f"gives {pays(found.worst.gives)}", f"gets {gets(found.worst.gets)}, swaps: {found.worst.swaps}"],
+        ["refund", f"loses {pays(found.refund)}", "if no counterparty does its part"],
+        ["missing", pays(found.missing), ""],
     ]
-    setting.show(found, lambda: table(["case", "paid coin", "received coin"], rows))
+    return table(["case", "paid coin", "received coin"], rows)
 
 
 @order.command("max")
@@ -214,6 +245,9 @@ def order_max(setting: Setting, name: str, side: str, rate: str) -> None:
     found = tell(setting, lambda remote: remote.get(path, MaxOrder))
     row = [amount_text(each, base.conversion_factor) for each in (found.quantity, found.by_funds, found.by_tier)]
     setting.show(found, lambda: table(["largest", "by funds", "by tier"], [row]))
+
+
+_SHAPE = 'write it like [{"market": "ltc_btc", "side": "sell", "quantity": 100000000, "rate": 250000}]'
 
 
 @click.group(epilog=CONDITION_EXAMPLES)
@@ -241,7 +275,7 @@ def condition_stop(
     atoms = parse_amount(quantity, base.conversion_factor)
     wanted = requests.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting)
     found = tell(setting, lambda remote: remote.post("/conditions", views.ConditionView, wanted))
-    setting.show(found, lambda: _conditions([found]))
+    setting.show(found, lambda: _conditions(setting, [found]))
 
 
 @condition.command("list")
@@ -249,7 +283,7 @@ def condition_stop(
 def condition_list(setting: Setting) -> None:
     """Every condition, oldest first."""
     found = tell(setting, lambda remote: remote.get("/conditions", list[views.ConditionView]))
-    setting.show(found, lambda: _conditions(found))
+    setting.show(found, lambda: _conditions(setting, found))
 
 
 @condition.command("cancel")
@@ -258,15 +292,23 @@ def condition_list(setting: Setting) -> None:
 def condition_cancel(setting: Setting, name: str) -> None:
     """Give a condition up, and cancel the order that rests for it."""
     found = tell(setting, lambda remote: remote.delete(f"/conditions/{name}", views.ConditionView))
-    setting.show(found, lambda: _conditions([found]))
+    setting.show(found, lambda: _conditions(setting, [found]))
 
 
-def _conditions(found: list[views.ConditionView]) -> Table:
+def _conditions(setting: Setting, found: list[views.ConditionView]) -> Table:
     rows = [
-        [row.name, row.market, row.side, str(row.quantity), str(row.stop), str(row.rate), row.status, row.reason]
+        [
+            row.name,
+            row.market,
+            row.side,
+            traded(setting, row.market, row.quantity),
+            *(priced(setting, row.market, rate) for rate in (row.stop, row.rate, row.rest_rate)),
+            row.status,
+            row.reason,
+        ]
         for row in found
     ]
-    return table(["name", "market", "side", "quantity", "stop", "rate", "status", "why"], rows)
+    return table(["name", "market", "side", "quantity", "stop", "rate", "or at", "status", "why"], rows)
 
 
 def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str) -> requests.PlaceOrder:

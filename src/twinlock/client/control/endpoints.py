@@ -7,12 +7,13 @@ from twinlock.client.control import requests, showing, views
 from twinlock.client.control.operations import Ask, RequestError
 from twinlock.client.drafts import LimitAsk
 from twinlock.client.epochs import stored as stored_epochs
-from twinlock.client.errors import ClientError
+from twinlock.client.errors import ClientError, OrderError
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.client.explain import explain as explanation
 from twinlock.client.proof import prove
 from twinlock.client.store.records import EvidenceRecord, OrderRecord
 from twinlock.client.tower.courier import packet_of
+from twinlock.client.venue import Venue
 from twinlock.errors import TwinlockError
 from twinlock.protocol.messages.book import CandlesRequest
 from twinlock.protocol.orders import Side, TimeInForce
@@ -167,12 +168,22 @@ async def place_orders(ask: Ask) -> list[views.Outcome]:
 
 
 async def cancel_order(ask: Ask) -> views.OrderView:
-    venue = ask.trader.venue(ask.host)
-    try:
-        order_id = bytes.fromhex(ask.path["order_id"])
-    except ValueError:
-        raise RequestError("the order's ID is not hex", fix="list the orders") from None
-    return showing.order_view(await venue.orders.cancel(order_id))
+    beginning = ask.path["order_id"].lower()
+    found = [
+        (venue, order)
+        for venue in _venues(ask)
+        for order in venue.orders.active()
+        if order.order_id and order.order_id.hex().startswith(beginning)
+    ]
+    if len(found) != 1:
+        raise OrderError(
+            f"{len(found) or 'no'} active order{'s begin' if found else ' begins'} with {beginning}",
+            code="order.unknown",
+            numbers={"found": len(found)},
+            fix="list the orders, and give more of the ID" if found else "only orders that are still active end",
+        )
+    ((venue, order),) = found
+    return showing.order_view(await venue.orders.cancel(order.order_id))
 
 
 async def place_condition(ask: Ask) -> views.ConditionView:
@@ -190,7 +201,10 @@ async def place_condition(ask: Ask) -> views.ConditionView:
 
 
 async def cancel_condition(ask: Ask) -> views.ConditionView:
-    return showing.condition_view(await ask.trader.venue(ask.host).conditions.cancel(ask.path["name"]))
+    name = ask.path["name"]
+    holders = (venue for venue in _venues(ask) if any(each.name == name for each in venue.conditions.open()))
+    venue = next(holders, ask.trader.venue(ask.host))
+    return showing.condition_view(await venue.conditions.cancel(name))
 
 
 # What only the owner may -----------------------------------------------------------------------------------------
@@ -213,6 +227,11 @@ async def revoke_key(ask: Ask) -> views.Accepted:
 async def forget_pin(ask: Ask) -> views.Accepted:
     pins.forget(ask.trader.store, ask.path["name"])
     return views.Accepted()
+
+
+def _venues(ask: Ask) -> list[Venue]:
+    """The one that is named, or all."""
+    return [ask.trader.venue(ask.host)] if ask.host else list(ask.trader.venues.values())
 
 
 def _limit_ask(wanted: requests.PlaceOrder) -> LimitAsk:

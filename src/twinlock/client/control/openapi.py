@@ -28,7 +28,7 @@ _REFUSALS = {
 _IN_PATH = {
     "symbol": "A coin's symbol, such as btc.",
     "market": "A market's name, such as ltc_btc.",
-    "order_id": "The order's ID, in hex.",
+    "order_id": "The order's ID in hex, or the beginning of it.",
     "match_id": "The match's ID in hex, or the beginning of it.",
     "name": "The name that it has.",
 }

@@ -14,6 +14,7 @@ from twinlock.client.venue import Venue
 from twinlock.protocol.messages.book import Candles
 from twinlock.protocol.messages.explain import Explanation
 from twinlock.protocol.orders import OrderType, Side, TimeInForce
+from twinlock.protocol.swap import act_by
 
 
 def condition_view(record: ConditionRecord) -> views.ConditionView:
@@ -83,8 +84,9 @@ def wallet_view(side: CoinSide) -> views.WalletView:
 
 
 def bond_view(trader: Trader, bond: BondRecord) -> views.BondView:
-    coin = trader.venue(bond.host).desk.coin(bond.asset_id).family.coin_id_text(bond.coin_id)
-    return views.BondView(bond.host, bond.asset_id, coin, bond.amount, bond.strength, bond.lock_time, bond.state)
+    side = trader.venue(bond.host).desk.coin(bond.asset_id)
+    coin, asset = side.family.coin_id_text(bond.coin_id), side.coin.symbol
+    return views.BondView(bond.host, asset, bond.asset_id, coin, bond.amount, bond.strength, bond.lock_time, bond.state)
 
 
 def market_views(venue: Venue) -> list[views.MarketView]:
@@ -149,6 +151,8 @@ def swap_view(trader: Trader, record: SwapRecord) -> views.SwapView:
         own_coin=desk.coin(record.own_asset).family.coin_id_text(own) if own else "",
         other_coin=desk.coin(record.other_asset).family.coin_id_text(other) if other else "",
         outcome=record.outcome,
+        time=swap.terms.made_ms,
+        safe_until=None if record.outcome else act_by(swap, record.party),
     )
 
 

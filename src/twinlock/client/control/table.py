@@ -18,6 +18,7 @@ from twinlock.client.wallet.types import Payment
 
 BIN = Parameter("bin", str, "The length of a candle, such as 5m, 1h or 24h.", "1h")
 COUNT = Parameter("count", Annotated[int, Meta(ge=1, le=10_000)], "How many at most, the newest.", 1_000)
+ANY_HOST = Parameter("host", str, "The server; any of them without it.", "")
 SIDE = Parameter("side", Literal["buy", "sell"], "What the order would do.")
 RATE = Parameter("rate", Rate, "The order's message-rate.")
 
@@ -130,7 +131,7 @@ TRADING = (
         endpoints.cancel_order,
         views.OrderView,
         "Take an order off the book",
-        query=(HOST,),
+        query=(ANY_HOST,),
     ),
     Operation(
         "POST",
@@ -148,7 +149,7 @@ TRADING = (
         endpoints.cancel_condition,
         views.ConditionView,
         "Give a condition up",
-        query=(HOST,),
+        query=(ANY_HOST,),
     ),
 )
 

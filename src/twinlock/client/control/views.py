@@ -81,9 +81,10 @@ class WalletView(View, frozen=True):
 
 
 class BondView(View, frozen=True):
-    """`lock_time` in s."""
+    """asset: symbol. lock_time: s, when it comes back. strength: the tiers that it counts for."""
 
     host: str
+    asset: str
     asset_id: int
     coin: str
     amount: Atoms
@@ -143,7 +144,10 @@ class OrderView(View, frozen=True):
 
 
 class SwapView(View, frozen=True):
-    """One match. outcome: empty while it runs."""
+    """One match. outcome: empty while it runs. time: of the match.
+
+    safe_until: the second until which the client may be closed without endangering it; None: as long as you like.
+    """
 
     host: str
     match_id: Hex
@@ -156,6 +160,8 @@ class SwapView(View, frozen=True):
     own_coin: str
     other_coin: str
     outcome: str
+    time: Ms
+    safe_until: int | None
 
 
 class PacketView(View, frozen=True):
