@@ -2,8 +2,8 @@
 
 Each candidate is looked at (`peer_check`) before it is told to anybody, again before it goes stale, and forgotten when
 it fails too often. Candidates come from the list in `peers.json`, from servers that are well, from servers that ask to
-be listed (`server.add_peer`), from the operator, from IRC, and from the last time (`peer_store`). Nothing that a stranger
-says makes us tell wallets of a server that we have not seen ourselves.
+be listed (`server.add_peer`), from the operator, from IRC, and from the last time (`peer_store`). Nothing that a
+stranger says makes us tell wallets of a server that we have not seen ourselves.
 """
 
 from __future__ import annotations
