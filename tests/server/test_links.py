@@ -117,6 +117,12 @@ async def test_prevalidation_signs_the_offer_with_the_transaction(exchange: Exch
     assert good.expiry == later - 240
 
 
+async def test_names_of_members_match_in_any_case(exchange: Exchange) -> None:
+    trader = await exchange.guest()
+    frame = b'{"Type":1,"Route":"orderbook","ID":77,"Payload":{"Base":2,"QUOTE":0,"Depth":5}}'
+    assert (await trader.ask_raw(77, frame, routes.ORDERBOOK.result)).market == "ltc_btc"
+
+
 async def test_frames_of_envelope_and_response_ids(exchange: Exchange) -> None:
     trader = await exchange.guest()
     frame = envelope.request(2**64 - 1, "config")

@@ -52,14 +52,16 @@ class FrameError(RpcError):
         self.reply_id = reply_id
 
 
-class _Envelope(msgspec.Struct, frozen=True):
+class _Envelope(wire.Payload, frozen=True):
     type: int = 0
     route: str = ""
     id: wire.WIDE = 0
     payload: msgspec.Raw = msgspec.Raw(b"")
+    sig: msgspec.Raw = msgspec.Raw(b"")
+    """Always there, and used by no route."""
 
 
-class _Outcome(msgspec.Struct, frozen=True):
+class _Outcome(wire.Payload, frozen=True):
     result: msgspec.Raw = msgspec.Raw(b"null")
     error: WireError | None = None
 

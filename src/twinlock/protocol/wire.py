@@ -17,6 +17,7 @@ from typing import Annotated, Any, TypeVar, cast
 import msgspec
 
 from twinlock.errors import TwinlockError
+from twinlock.protocol.mending import mend
 
 T = TypeVar("T")
 
@@ -49,8 +50,12 @@ I32 = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 I64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
-class Payload(msgspec.Struct, kw_only=True, frozen=True):
-    """A message's payload, or a part of one. Unknown members are ignored."""
+class Payload(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """A message's payload, or a part of one.
+
+    On the wire unknown members are ignored, and names match in any case. Both are so rare that the decoder is strict,
+    and only what it refuses is looked at again (`decode`).
+    """
 
 
 class Signed(Payload, kw_only=True, frozen=True):
@@ -121,29 +126,16 @@ def decode(data: bytes | str | msgspec.Raw, kind: type[T]) -> T:
     """Parse JSON into `kind`. Raises `DecodeError`."""
     try:
         return _strict(data, kind)
-    except msgspec.ValidationError as error:
-        # Go writes an empty list as null. Only lists accept the replacement, so every other null stays an error.
-        if not str(error).startswith("Expected `array`, got `null`"):
-            raise DecodeError(str(error), fix="Send the member with the type that the protocol gives.") from None
-        nulls_replaced = msgspec.json.encode(_null_to_list(msgspec.json.decode(data)))
+    except msgspec.ValidationError:
+        pass  # it may still be what Go's decoder takes
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise DecodeError(str(error), fix="Send well-formed JSON.") from None
     try:
-        return _strict(nulls_replaced, kind)
-    except msgspec.ValidationError as error:
+        return _strict(mend(data.encode() if isinstance(data, str) else bytes(data), kind), kind)
+    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
         raise DecodeError(str(error), fix="Send the member with the type that the protocol gives.") from None
 
 
 def _strict(data: bytes | str | msgspec.Raw, kind: type[T]) -> T:
     value: T = _decoder(cast(Hashable, kind)).decode(data)
-    return value
-
-
-def _null_to_list(value: Any) -> Any:
-    if value is None:
-        return []
-    if isinstance(value, list):
-        return [_null_to_list(item) for item in value]
-    if isinstance(value, dict):
-        return {name: _null_to_list(item) for name, item in value.items()}
     return value
