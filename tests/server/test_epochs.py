@@ -199,8 +199,8 @@ async def test_suspension_keeps_the_book_and_cancels_at_once(exchange: Exchange)
     assert len(matches) == 2
     start = await manager.resume(NAME)
     assert (await trader.note(routes.RESUMPTION, lambda note: note.time is not None)).start_epoch == start
-    effective = await trader.note(routes.RESUMPTION, lambda note: note.time is None)
-    assert (effective.start_epoch, manager.markets[NAME].now() >= start) == (start, True)
+    resumed = await trader.note(routes.RESUMPTION, lambda note: note.time is None)
+    assert (resumed.start_epoch, manager.markets[NAME].now() >= start) == (start, True)
     assert [note.time is None for note in trader.notes[routes.RESUMPTION.name]] == [False, True]
     await sell(exchange, trader)
 
