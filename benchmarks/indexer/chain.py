@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 import struct
 from bisect import bisect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from hashlib import new, sha256
+from hashlib import new, scrypt, sha256
 from itertools import accumulate
 
 from twinlock.kernels.index import merkle_tree
@@ -24,11 +24,18 @@ MATURITY, HALVING, SUBSIDY = 100, 150, 50 * 10**8
 START = 1_700_000_000
 PEOPLE = 20_000
 
+Hash = Callable[[bytes], bytes]
+
 SIGNATURE = b"\x47" + bytes(71) + b"\x21" + bytes(33)
 """As long as a signature with its key; pushed, and left where it is."""
 
 INPUTS = ((0.64, 1), (0.83, 2), (0.89, 3), (0.94, 5), (0.99, 8), (1.0, 20))
 OUTPUTS = ((0.16, 1), (0.86, 2), (0.91, 3), (0.95, 5), (0.99, 12), (1.0, 30))
+
+
+def scrypt_of(header: bytes) -> bytes:
+    """What Litecoin's proofs of work are looked for with."""
+    return scrypt(header, salt=header, n=1024, r=1, p=1, dklen=32)
 
 
 def size_text(value: int) -> bytes:
@@ -67,7 +74,9 @@ class Facts:
 class ChainMaker:
     """Makes the blocks of a chain one by one; `facts` fills up meanwhile, `touched` is what the last block touches."""
 
-    def __init__(self, genesis_hash: str, blocks: int, txs: int, seed: int = 1) -> None:
+    def __init__(self, genesis_hash: str, blocks: int, txs: int, seed: int = 1, work: Hash = sha256d) -> None:
+        """work: what a header's proof of work is looked for with."""
+        self._work = work
         self.facts = Facts()
         self._random = random.Random(seed)
         self._parent = bytes.fromhex(genesis_hash)[::-1]
@@ -183,7 +192,7 @@ class ChainMaker:
         root = merkle_tree(coinbase + b"".join(tx_hash for tx_hash, _ in made))[-32:]
         header = b"\0\0\0\x20" + self._parent + root + struct.pack("<II", START + 600 * height, BITS)
         nonce = 0
-        while int.from_bytes(sha256d(header + struct.pack("<I", nonce)), "little") > TARGET:
+        while int.from_bytes(self._work(header + struct.pack("<I", nonce)), "little") > TARGET:
             nonce += 1
         header += struct.pack("<I", nonce)
         self._parent = sha256d(header)

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.indexer.chain import ChainMaker, scrypt_of
 from benchmarks.indexer.news import WATCHED, big_block, payments
 from benchmarks.indexer.questions import Sample, all_questions, beside_huge, check, compare, median
 from benchmarks.indexer.servers import Node, Server, electrumx, twinlock
 from benchmarks.indexer.siege import Siege
+from benchmarks.indexer.stages import stages as measured
 from benchmarks.indexer.world import World
 
+from twinlock.chain.coins import Network, coin
+
 BLOCK_TXS = 3_000
+_QUIET_BLOCKS = 120
 _PEERS_INDEX = "electrumx"
 
 
@@ -96,8 +102,26 @@ async def fairness(world: World, amount: Amount) -> Row:
             ours.stop()
 
 
+async def _polled(world: World, rounds: int) -> Row:
+    """How soon where the node does not call by itself, as Debian's litecoind; asked as often as on its main network."""
+    maker = ChainMaker(coin("ltc", Network.REGTEST).genesis_hash, _QUIET_BLOCKS, 100, work=scrypt_of)
+    node = Node(world.empty("litecoin"), "litecoind")
+    await node.start()
+    ours = twinlock(node, world.empty("ours"), "ltc", DAEMON_POLL_INTERVAL_BLOCKS="500")
+    try:
+        await node.give(maker.blocks())
+        await ours.sync(_QUIET_BLOCKS)
+        try:
+            return {"node": await node.version(), **await payments(ours, node, maker, rounds)}
+        finally:
+            ours.stop()
+    finally:
+        await node.stop()
+
+
 async def news(world: World, amount: Amount) -> Row:
     """How soon subscribers hear of payments and blocks."""
+    polled = await _polled(world, amount.rounds)
     async with world.copy() as (node, maker):
         ours = await _ours(world, node)
         try:
@@ -109,7 +133,7 @@ async def news(world: World, amount: Amount) -> Row:
             medians = {kind: median([row[kind] for row in rows]) for kind in rows[0]}
             watched = min(WATCHED, len(maker.touched))
             big = {"txs": BLOCK_TXS, "watched": watched, "rounds": amount.rounds, **medians}
-            return {"payments": told, "big_block": big}
+            return {"payments": told, "big_block": big, "polled": polled}
         finally:
             ours.stop()
 
@@ -131,4 +155,12 @@ async def memory(world: World, amount: Amount) -> Row:
     return {"rows": [await besieged(world, ceiling, amount.requests) for ceiling in ("300M", "600M")]}
 
 
-PARTS: dict[str, Part] = {part.__name__: part for part in (sync, questions, fairness, news, memory)}
+async def stages(world: World, _amount: Amount) -> Row:
+    """Where the time of a first sync goes."""
+    async with world.node() as node:
+        hashes = [await node.rpc("getblockhash", height) for height in range(world.blocks + 1)]
+        txs = world.maker.facts.txs
+        return {"txs": txs, **await asyncio.to_thread(measured, world.empty("ours"), node.folder, hashes, txs)}
+
+
+PARTS: dict[str, Part] = {part.__name__: part for part in (sync, stages, questions, fairness, news, memory)}

@@ -57,6 +57,7 @@ def page(result: Row) -> str:
     ]
     writers = {
         "sync": _sync,
+        "stages": _stages,
         "questions": _questions,
         "fairness": _fairness,
         "news": _news,
@@ -91,6 +92,20 @@ def _sync(chains: list[Row]) -> str:
         f" {large['node']}.\n\n{table(head, rows)}\n"
         f"REST delivers the blocks of the largest chain in {large['delivery_s']} s: the floor for whoever asks the\n"
         "node. The block files of a node on the same machine are read without it.\n"
+    )
+
+
+def _stages(chains: list[Row]) -> str:
+    head = ["stage", *(f"{chain['txs']:,d} transactions, s" for chain in chains)]
+    rows = [[name, *(chain["seconds"][name] for chain in chains)] for name in chains[-1]["seconds"]]
+    sums = ("reading_s", "sorting_s", "spilled_reading_s", "spilled_sorting_s")
+    rows += [[name.removesuffix("_s").replace("_", ", "), *(chain[name] for chain in chains)] for name in sums]
+    large = chains[-1]
+    return (
+        f"## Where a first sync's time goes\n\n{_ran(large)} The build alone, in one thread and under a profiler;"
+        " `spilled` with 32 MiB for rows.\n\n"
+        f"{table(head, rows)}\nBytes a transaction: {large['bytes_per_tx']} of blocks, {large['index_bytes_per_tx']} of"
+        f" index, {large['spilled_bytes_per_tx']} of files in between where rows do not fit into memory.\n"
     )
 
 
@@ -129,9 +144,11 @@ def _fairness(chains: list[Row]) -> str:
 
 def _news(chains: list[Row]) -> str:
     row = chains[-1]
-    big = row["big_block"]
+    big, polled = row["big_block"], dict(row["polled"])
     return (
         f"## News\n\n{_ran(row)} Milliseconds from the node's answer; medians.\n\n{_fields(row['payments'])}"
+        f"\nA node that does not call by itself ({polled.pop('node')}), asked twice a second:\n\n"
+        f"{_fields(polled)}"
         f"\nA block of {big['txs']:,d} transactions that touches {big['watched']:,d} watched scripts, over"
         f" {big['rounds']} rounds: header {big['header_ms']} ms, last status {big['last_status_ms']} ms.\n"
     )

@@ -33,13 +33,14 @@ def begin(command: Sequence[str | Path], environ: dict[str, str] | None = None) 
 class Node:
     """A node on a private chain."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, program: str = "bitcoind") -> None:
         self.folder = folder
+        self._program = program
         self.port, self._publisher = free_ports(2)
         self.url = f"http://u:p@127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        program = await asyncio.to_thread(programs.need, "bitcoind", click.echo)
+        program = await asyncio.to_thread(programs.need, self._program, click.echo)
         self.folder.mkdir(exist_ok=True)
         settings = ("-regtest", "-listen=0", "-rest=1", "-txindex=1", "-disablewallet", "-acceptnonstdtxn=1")
         quick = (
@@ -146,7 +147,7 @@ class Server:
         end(self._process)
 
 
-def twinlock(node: Node, folder: Path, **settings: str) -> Server:
+def twinlock(node: Node, folder: Path, coin: str = "btc", **settings: str) -> Server:
     """Our indexer; `settings` go into its environment."""
     (port,) = free_ports(1)
     run = (
@@ -155,7 +156,7 @@ def twinlock(node: Node, folder: Path, **settings: str) -> Server:
         "indexer",
         "run",
         "--coin",
-        "btc",
+        coin,
         "--network",
         "regtest",
         "--daemon-url",

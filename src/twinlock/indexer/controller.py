@@ -266,7 +266,7 @@ class Controller:
         with suppress(DaemonError):
             stats = await self.daemon.call("getchaintxstats")
         cost = forecast(chain, stats, self.env.memory)
-        progress.total_bytes = cost.chain_bytes
+        progress.total_bytes, progress.sorting = cost.chain_bytes, cost.sorting
         log.info("what a first sync takes", cost=str(cost))
 
     async def _watch(self, progress: Progress) -> None:

@@ -1,7 +1,8 @@
 """What a first sync will cost, said before it begins, and how far it is, said while it runs.
 
-The forecast comes from the node's own figures and rates measured on one core of an ordinary machine; once blocks are
-being read, the rate of this machine takes their place, so the time told becomes right by itself.
+The forecast comes from the node's own figures and from what the benchmark's chain of a million transactions took on an
+ordinary machine (`benchmarks/results`, part "stages"); once blocks are being read, the rate of this machine takes their
+place, so the time told becomes right by itself.
 """
 
 from __future__ import annotations
@@ -9,24 +10,37 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from twinlock.indexer.memory import shares
 from twinlock.seams import Clock
 
 READING, SORTING, DONE = "reading blocks", "sorting", "done"
 
-_SECONDS_PER_TX = 10e-6
-_BYTES_PER_SECOND = 150e6
-_DISK_PER_TX = 240
-_SPILLED_PER_TX = 300
+_SECONDS_PER_TX = 2.0e-6
+"""One core's work while blocks are read."""
+
+_BYTES_PER_SECOND = 200e6
+"""What a disk gives of block files that are not in memory yet, while others use it too."""
+
+_DISK_PER_TX, _LOGGED = 110, 40e6
+"""Bytes of the index: of each transaction, and of the newest blocks beside it."""
+
+_ROWS_PER_TX = 150
+"""Bytes of memory that a transaction's rows take while blocks are read."""
+
+_SPILLED_PER_TX = 250
 """Bytes that a transaction's rows take in files while a build does not fit into memory."""
 
-_SORTING_PART = 0.4
-"""Sorting takes about this part of the time that reading took."""
+_SORTING, _SORTING_SPILLED = 0.4, 1.0
+"""Sorting takes this part of the time that reading took; more where rows went to files."""
 
 _LOG_SECONDS = 30.0
 
 
 class Forecast(NamedTuple):
-    """What a first sync costs: seconds, bytes on disk in the end and at most, bytes of memory."""
+    """What a first sync costs: seconds, bytes on disk in the end and at most, bytes of memory.
+
+    sorting: the time of sorting as a part of that of reading.
+    """
 
     blocks: int
     transactions: int
@@ -35,6 +49,7 @@ class Forecast(NamedTuple):
     disk: int
     disk_at_most: int
     memory: int
+    sorting: float
 
     def __str__(self) -> str:
         return (
@@ -45,13 +60,15 @@ class Forecast(NamedTuple):
 
 
 def forecast(chain: Mapping[str, Any], stats: Mapping[str, Any], memory: int) -> Forecast:
-    """From the node's `getblockchaininfo` and `getchaintxstats`; memory: what the build may hold, bytes."""
+    """From the node's `getblockchaininfo` and `getchaintxstats`; memory: what the program may hold, bytes."""
     txs, size = int(stats.get("txcount", 0)), int(chain.get("size_on_disk", 0))
-    seconds = (txs * _SECONDS_PER_TX + size / _BYTES_PER_SECOND) * (1 + _SORTING_PART)
-    disk = txs * _DISK_PER_TX
-    spilled = txs * _SPILLED_PER_TX
-    most = disk + (spilled if spilled > memory else 0)
-    return Forecast(int(chain.get("blocks", 0)), txs, size, round(seconds), disk, most, memory)
+    spills = txs * _ROWS_PER_TX > shares(memory).rows
+    sorting = _SORTING_SPILLED if spills else _SORTING
+    seconds = (txs * _SECONDS_PER_TX + size / _BYTES_PER_SECOND) * (1 + sorting)
+    disk = txs * _DISK_PER_TX + min(_LOGGED, txs * _DISK_PER_TX)
+    most = disk + (txs * _SPILLED_PER_TX if spills else 0)
+    blocks = int(chain.get("blocks", 0))
+    return Forecast(blocks, txs, size, round(seconds), round(disk), round(most), memory, sorting)
 
 
 def size_text(size: float) -> str:
@@ -84,6 +101,7 @@ class Progress:
 
     def __init__(self, total_bytes: int = 0, clock: Clock | None = None) -> None:
         self.total_bytes = total_bytes
+        self.sorting = _SORTING
         self.blocks = self.first_block = self.all_blocks = 0
         self.bytes = 0
         self.phase = ""
@@ -120,7 +138,7 @@ class Progress:
         if done <= 0.001 or elapsed <= 0:
             return None
         reading = elapsed / done * (1 - self.part)
-        return reading + _SORTING_PART * (elapsed + reading)
+        return reading + self.sorting * (elapsed + reading)
 
     def text(self) -> str:
         """One line."""
