@@ -8,12 +8,13 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange
+from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
 
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.orders import Side
+from twinlock.server.db.fee_scales import load_fee_scale
 
 pytestmark = pytest.mark.anyio
 
@@ -110,3 +111,15 @@ async def test_notes_fees_and_the_data_api(exchange: Exchange, admin: httpx.Asyn
     with pytest.raises(RpcError) as caught:
         await trader.ask(routes.SPOTS, None)
     assert caught.value.rpc_code == ErrorCode.TOO_MANY_REQUESTS
+
+
+async def test_a_fee_scale_outlives_a_restart_until_the_configuration_changes(
+    exchange: Exchange, admin: httpx.AsyncClient
+) -> None:
+    await admin.post("/asset/btc/setfeescale/1.5")
+    await exchange.crash()
+    await exchange.start()
+    exchange.chains[BTC].rate = 4
+    assert await exchange.running.assets[BTC].refresh_fee_rate() == 6
+    assert await load_fee_scale(exchange.running.database, "btc", 2.0) == 2.0
+    assert await load_fee_scale(exchange.running.database, "ltc", 1.0) == 1.0

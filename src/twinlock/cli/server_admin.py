@@ -248,7 +248,7 @@ def assets(remote: Remote) -> None:
 @click.argument("factor", type=float)
 @pass_remote
 def fee_scale(remote: Remote, symbol: str, factor: float) -> None:
-    """Multiply the chain's fee estimates; until the next start, fee_scale of the configuration stays."""
+    """Multiply the chain's fee estimates, until this is set again or fee_scale of the configuration is changed."""
     remote.show(remote.post(f"asset/{symbol}/setfeescale/{factor}"))
 
 

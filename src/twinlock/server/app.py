@@ -32,6 +32,7 @@ from twinlock.server.comms.tls import ensure_certificate, server_context
 from twinlock.server.config import AssetSection, Config, MarketSection
 from twinlock.server.data import DataDesk
 from twinlock.server.db import Database
+from twinlock.server.db.fee_scales import load_fee_scale
 from twinlock.server.db.migrate import migrate
 from twinlock.server.errors import ConfigError
 from twinlock.server.http.api import HttpApi
@@ -226,10 +227,10 @@ class Server:
                 swap_conf=section.swap_conf,
                 bond_amount=section.bond_amount,
                 bond_confs=section.bond_confs,
+                fee_scale=section.fee_scale,
             )
-            backends[row.asset_id] = ChainBackend(
-                row, source, terms, self._clock, section.fee_scale, self.signatures.holds
-            )
+            scale = await load_fee_scale(self.database, section.symbol, section.fee_scale)
+            backends[row.asset_id] = ChainBackend(row, source, terms, self._clock, scale, self.signatures.holds)
         return backends
 
     def _open_view(self, row: Coin, section: AssetSection) -> AbstractAsyncContextManager[ChainSource]:

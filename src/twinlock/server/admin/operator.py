@@ -27,6 +27,7 @@ from twinlock.server.db.accounts import (
     load_points,
 )
 from twinlock.server.db.audit import AuditEntry, add_audit, load_audit
+from twinlock.server.db.fee_scales import put_fee_scale
 from twinlock.server.db.history import Place
 from twinlock.server.db.matches import StoredMatch, change_match, market_matches
 from twinlock.server.manager import DexManager
@@ -189,10 +190,11 @@ class Operator:
         }
 
     async def set_fee_scale(self, symbol: str, factor: float) -> Answer:
-        """Scale the fee rates that matches must pay."""
+        """Scale the fee rates that matches must pay, from now on and after every restart."""
         if not 0 < factor <= 100:
             raise RpcError(ErrorCode.INVALID_REQUEST, "a fee scale is above 0 and at most 100")
         asset = self._asset(symbol)
+        await self._database.write(*put_fee_scale(asset.coin.symbol, factor, asset.terms.fee_scale))
         asset.set_fee_scale(factor)
         return {"symbol": symbol, "feescale": factor}
 

@@ -36,12 +36,16 @@ class RedemptionError(TwinlockError):
 
 
 class AssetTerms(msgspec.Struct, frozen=True, kw_only=True):
-    """What the operator set for an asset. Fee rates: atoms per fee unit; bond_amount: atoms, 0 for no bonds."""
+    """What the operator set for an asset. Fee rates: atoms per fee unit; bond_amount: atoms, 0 for no bonds.
+
+    fee_scale: as configured; what was set since then is the backend's.
+    """
 
     max_fee_rate: int
     swap_conf: int
     bond_amount: int = 0
     bond_confs: int = 1
+    fee_scale: float = 1.0
 
 
 class FundingCoin(msgspec.Struct, frozen=True):

@@ -236,6 +236,15 @@ candles = sa.Table(
     _int("end_rate"),
 )
 
+fee_scales = sa.Table(
+    "fee_scales",
+    metadata,
+    sa.Column("symbol", sa.String(16), primary_key=True),
+    _int("scale"),
+    _int("configured"),
+)
+"""What the operator set beside the configuration, and what that said then; both in millionths."""
+
 ledger = sa.Table(
     "ledger",
     metadata,
