@@ -242,8 +242,9 @@ def _mirror() -> str:
 def _write_wrapper(root: Path, name: str, program: str, inside: str) -> None:
     """``bin/PROGRAM``: starts the tree's program with the tree's libraries, wherever the prefix was moved."""
     bundle, tree = BUNDLES[name], root / name
-    folders = sorted({path.parent.relative_to(tree) for path in tree.rglob("lib*.so.*")})
-    plain = [folder for folder in folders if re.fullmatch(r"(usr/)?lib(/[^/]+-linux-gnu)?", str(folder))]
+    folders = sorted({path.parent.relative_to(tree) for path in tree.rglob("lib*.so*")})
+    # libpulse looks for its own half at a fixed place of the system; here it has to be told.
+    plain = [folder for folder in folders if re.fullmatch(r"(usr/)?lib(/[^/]+-linux-gnu(/pulseaudio)?)?", str(folder))]
     libraries = ":".join(f"$R/{folder}" for folder in plain)
     started = " ".join(f'"{part}"' for part in (f"$R/{inside}", *bundle.launch))
     lines = ["#!/bin/sh", f'R=$(dirname "$(readlink -f "$0")")/../{name}']
