@@ -1,4 +1,4 @@
-"""Runs the server's benchmarks; see the package."""
+"""Runs the server's benchmarks: all of them, or the steps that are named; see the package."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 from benchmarks.server.feed import ORDERS_EACH, SENDERS
 from benchmarks.server.host import Parameters
+from benchmarks.server.report import FEED_LIMIT_MS, written
 from benchmarks.server.sockets import cpu_seconds, dial, resident_bytes
 
 from twinlock.simnet.postgres import Postgres
@@ -26,9 +28,11 @@ from twinlock.simnet.processes import Processes
 
 RESULTS = Path(__file__).parents[1] / "results"
 ACCOUNTS, ORDERS, WINDOW = 200, 50, 4
-SUBSCRIBERS, RATES, SECONDS = 1_000, (100, 200, 300), 10
+SUBSCRIBERS, SECONDS = 1_000, 8
+RATES = (100, 200, 300, 400, 600, 800)
 IDLE = 1_000
 LONG_EPOCH_MS = 600_000
+_INTAKES = 3
 
 
 def python(module: str, *words: object) -> list[str]:
@@ -43,21 +47,41 @@ def answer(module: str, *words: object) -> Any:
 
 
 @contextmanager
+def serving(command: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """A server under test, which ends with its standard input: its process ID and its port."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdin
+    assert process.stdout
+    line = b""
+    while not line.startswith(b'{"port"'):
+        line = process.stdout.readline()
+    yield process.pid, json.loads(line)["port"]
+    process.stdin.close()
+    process.wait(120)
+
+
+@contextmanager
 def host(**settings: Any) -> Iterator[tuple[int, int]]:
-    """A server under test: its process ID and its port."""
+    """An exchange under test."""
     with tempfile.TemporaryDirectory() as folder:
         parameters = msgspec.json.encode(Parameters(folder=folder, **settings)).decode()
-        process = subprocess.Popen(
-            python("host", parameters), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
-        assert process.stdin
-        assert process.stdout
-        line = b""
-        while not line.startswith(b'{"port"'):
-            line = process.stdout.readline()
-        yield process.pid, json.loads(line)["port"]
-        process.stdin.close()
-        process.wait(120)
+        with serving(python("host", parameters)) as found:
+            yield found
+
+
+def baseline() -> dict[str, Any]:
+    """What the machine gives without the exchange, in the same run."""
+    with tempfile.TemporaryDirectory() as folder:
+        found: dict[str, Any] = answer("baseline", "machine", folder)
+    with serving(python("baseline", "echo")) as (_, port):
+        bare = answer("intake", port, 0, ACCOUNTS, ORDERS, WINDOW)
+    return found | {"bare_frames_per_second": bare["per_second"], "bare_load_cpu_seconds": bare["load_cpu_seconds"]}
+
+
+def intakes() -> dict[str, Any]:
+    """The middle one of several runs, and the rates of all."""
+    runs = sorted((intake() for _ in range(_INTAKES)), key=lambda run: run["per_second"])
+    return runs[_INTAKES // 2] | {"all_per_second": [run["per_second"] for run in runs]}
 
 
 def intake(*, tls: bool = False, profile: str = "") -> dict[str, Any]:
@@ -108,37 +132,57 @@ async def on_postgresql() -> Any:
     return found
 
 
+def feeds() -> list[dict[str, Any]]:
+    """Ever faster, until the last socket waits too long."""
+    found: list[dict[str, Any]] = []
+    for rate in RATES:
+        found.append(feed(rate))
+        if found[-1]["p99_ms"] > FEED_LIMIT_MS or not found[-1]["complete"]:
+            break
+    return found
+
+
+def profiles() -> dict[str, str]:
+    """Where the time of intake and feed goes, into files; profiled runs are slower and count for nothing else."""
+    files = {name: str(RESULTS / f"server-{name}.profile.txt") for name in ("intake", "feed")}
+    intake(profile=files["intake"])
+    feed(RATES[0], profile=files["feed"])
+    return {name: Path(file).name for name, file in files.items()}
+
+
+STEPS: dict[str, Callable[[], Any]] = {
+    "baseline": baseline,
+    "cycle": lambda: answer("engine", "cycle", "", RESULTS / "server-cycle.profile.txt"),
+    "commit_sqlite": lambda: answer("engine", "commit"),
+    "commit_postgresql": lambda: asyncio.run(on_postgresql()),
+    "intake": intakes,
+    "intake_tls": lambda: intake(tls=True),
+    "feed": feeds,
+    "feed_tls": lambda: feed(RATES[0], tls=True),
+    "idle_kb": lambda: {"plain": idle(tls=False), "tls": idle(tls=True)},
+    "settling": lambda: answer("engine", "settling"),
+    "profiles": profiles,
+}
+
+
 def measure(wanted: Sequence[str], result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What is wanted (by default everything), one after the other; the results so far after each."""
+    """The steps that are wanted, one after the other; the results so far after each."""
     result |= {
         "machine": f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()} {platform.release()}",
         "versions": {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-        | {name: version(name) for name in ("twinlock", "sqlalchemy", "uvloop", "msgspec", "coincurve")},
+        | {name: version(name) for name in ("twinlock", "sqlalchemy", "asyncpg", "uvloop", "msgspec", "coincurve")},
     }
-    steps: dict[str, Any] = {
-        "cycle": lambda: answer("engine", "cycle", "", RESULTS / "server-cycle.profile.txt"),
-        "commit_sqlite": lambda: answer("engine", "commit"),
-        "commit_postgresql": lambda: asyncio.run(on_postgresql()),
-        "intake": intake,
-        "intake_tls": lambda: intake(tls=True),
-        "feed": lambda: [feed(rate) for rate in RATES],
-        "feed_tls": lambda: feed(RATES[0], tls=True),
-        "idle_kb": lambda: {"plain": idle(tls=False), "tls": idle(tls=True)},
-        "settling": lambda: answer("engine", "settling"),
-    }
-    for name in wanted or steps:
-        load = os.getloadavg()[0]
-        result[name] = steps[name]()
+    for name in wanted or STEPS:
+        load, began = os.getloadavg()[0], time.monotonic()
+        result[name] = STEPS[name]()
         result.setdefault("load_before", {})[name] = round(load, 1)
-        print(name, json.dumps(result[name]), f"(load {load:.1f})", flush=True)
+        took = result.setdefault("took_seconds", {})[name] = round(time.monotonic() - began, 1)
+        print(name, json.dumps(result[name]), f"(load {load:.1f}, {took} s)", flush=True)
         yield result
-    if wanted:
-        return
-    intake(profile=str(RESULTS / "server-intake.profile.txt"))
-    feed(RATES[0], profile=str(RESULTS / "server-feed.profile.txt"))
 
 
 if __name__ == "__main__":
-    file = RESULTS / "server.json"
+    file, page = RESULTS / "server.json", RESULTS / "server.md"
     for found in measure(sys.argv[1:], json.loads(file.read_text()) if file.exists() else {}):
         file.write_text(json.dumps(found, indent=2) + "\n")
+        page.write_text(written(page.read_text(), found))

@@ -34,6 +34,7 @@ from twinlock.server.db import Database, Write
 from twinlock.server.db.orders import add_order
 from twinlock.server.market.core import Close, MarketCore, Process, Processed, Submit
 from twinlock.server.market.terms import MarketTerms
+from twinlock.server.process import settled
 
 BOOK, ORDERS, ROUNDS, MATCHES = 50_000, 10_000, 9, 5_000
 EPOCH_MS = 20_000
@@ -143,7 +144,9 @@ async def _open(folder: str, url: str, **settings: Any) -> Server:
     world = World(0, 0)
     parameters = Parameters(folder=folder, db_url=url, **({"epoch_ms": 86_400_000} | settings))
     server = Server(config(parameters), open_chain=lambda row, _: world.chains[row.asset_id])
-    return await server.__aenter__()
+    opened = await server.__aenter__()
+    settled()
+    return opened
 
 
 async def _store(server: Server, draw: Draw, booked: list[LimitOrder], entered: list[LimitOrder]) -> None:

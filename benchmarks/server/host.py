@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import cProfile
-import gc
 import logging
 import pstats
 import sys
@@ -26,6 +25,7 @@ from twinlock.server.config import AssetSection, Config, MarketSection, ServerSe
 from twinlock.server.db import Database
 from twinlock.server.db.accounts import StoredBond, add_account, add_bond
 from twinlock.server.db.migrate import migrate
+from twinlock.server.process import settled
 
 MARKET = "ltc_btc"
 _BOND_YEARS_S = 10 * 365 * 86_400
@@ -106,11 +106,11 @@ async def serve(parameters: Parameters) -> None:
     def open_chain(row: Coin, _: AssetSection) -> object:
         return world.chains[row.asset_id]
 
-    gc.collect()
     async with Server(settings, open_chain=open_chain) as server:  # type: ignore[arg-type]
         market = server.manager.markets[MARKET]
         while not market.running(SystemClock().now_ms()):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+        settled()
         print(msgspec.json.encode({"port": server.port, "key": server.key.public.hex()}).decode(), flush=True)
         profile = cProfile.Profile() if parameters.profile else None
         if profile is not None:

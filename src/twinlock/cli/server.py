@@ -25,7 +25,7 @@ from twinlock.seams import SystemClock, SystemEntropy
 from twinlock.server.app import Server
 from twinlock.server.config import DEFAULT_PORT, Config, load_config
 from twinlock.server.db import backup as backups
-from twinlock.server.process import ClaimError, State, become, claimed, inherited, running
+from twinlock.server.process import ClaimError, State, become, claimed, inherited, running, settled
 from twinlock.server.setup import wizard
 from twinlock.server.setup.doctor import Finding, examine
 from twinlock.server.setup.wizard import Answers, CoinAnswers
@@ -241,6 +241,7 @@ async def _run(config: Config, path: Path) -> dict[str, int]:
     with claimed(config.server.data_dir) as claim:
         claim.tell(State(os.getpid(), start))
         async with Server(config, sockets=sockets, pages=pages()) as exchange:
+            settled()
             claim.tell(State(os.getpid(), start, open=True, ports=exchange.ports))
             click.echo(f"listening on {config.server.address[0]}:{exchange.port}, certificate {exchange.certificate}")
             return exchange.keep_sockets() if await _until(exchange, stop, again, path) else {}

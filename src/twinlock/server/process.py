@@ -12,6 +12,7 @@ so a socket unit may open the ports too. Names are those of the settings: listen
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import sys
@@ -75,6 +76,15 @@ def claimed(folder: Path) -> Iterator[Claim]:
         os.ftruncate(file, 0)
     finally:
         os.close(file)
+
+
+def settled() -> None:
+    """What is in memory now stays there: the garbage collector walks only what comes later.
+
+    Else each full collection stops every client for as long as it takes to look at all modules and all loaded orders.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def running(folder: Path) -> State | None:

@@ -59,7 +59,10 @@ class Verdict(Enum):
     REFUSED = "not as agreed"
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+# A server holds thousands of these, and none can be part of a cycle: the garbage collector need not walk them.
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a match fixed. Each pair is the maker's leg, then the taker's.
 
     amounts: atoms. locks: seconds. depths: confirmations required. fee_rates: the least that a contract's
@@ -118,7 +121,7 @@ def agree(
     )
 
 
-class Leg(msgspec.Struct, frozen=True, kw_only=True):
+class Leg(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One contract.
 
     median_time: the chain's, in s, as last shown. depth: confirmations of the funding, or of the spending once spent.
@@ -156,7 +159,7 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
         return self.status in (LegStatus.MEMPOOL, LegStatus.CONFIRMED)
 
 
-class Swap(msgspec.Struct, frozen=True, kw_only=True):
+class Swap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All facts about one match. `legs` and `addresses` are indexed by `Party`.
 
     addresses: where each side wants to be paid, "" while unknown. addressed_ms: when both became known.

@@ -31,7 +31,7 @@ class StoredBond(msgspec.Struct, frozen=True, kw_only=True):
         return self.asset_id, self.coin_id
 
 
-class Point(msgspec.Struct, frozen=True, kw_only=True):
+class Point(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One outcome of an account. link: the match or order it came from; stamp: ms."""
 
     account_id: bytes

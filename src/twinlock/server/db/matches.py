@@ -12,7 +12,7 @@ from twinlock.server.db.backend import Database, Row, Write
 from twinlock.server.db.schema import IS_TRADE, MATCH_ACTIVE, matches
 
 
-class StoredMatch(msgspec.Struct, frozen=True, kw_only=True):
+class StoredMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One match, column by column. IDs 32 bytes; times ms, 0 while unknown; byte members b"" while unknown.
 
     *_address: of the order. *_swap_address: of this match. match_time: end of the epoch, the base of lock times.

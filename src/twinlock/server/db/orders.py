@@ -27,7 +27,7 @@ NEVER_EFFECTIVE = -1
 """The epoch gap of a cancel that took nothing off the book."""
 
 
-class StoredOrder(msgspec.Struct, frozen=True):
+class StoredOrder(msgspec.Struct, frozen=True, gc=False):
     """An order and where it stands."""
 
     order: Order
@@ -37,7 +37,7 @@ class StoredOrder(msgspec.Struct, frozen=True):
     preimage: bytes
 
 
-class OrderChange(msgspec.Struct, frozen=True):
+class OrderChange(msgspec.Struct, frozen=True, gc=False):
     """What an epoch or a revocation does to a stored order."""
 
     order_id: bytes

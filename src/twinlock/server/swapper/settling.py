@@ -36,6 +36,8 @@ class Settling:
     match may have. ending: its end is being written, so nothing more is taken in.
     """
 
+    __slots__ = ("_base", "_quote", "ending", "marks", "raw", "searching", "stored", "swap")
+
     def __init__(self, stored: StoredMatch, base: int, quote: int, policy: SwapPolicy) -> None:
         self.stored = stored
         self.swap = Swap(terms=swap_terms(stored, base, quote, policy))
