@@ -221,24 +221,19 @@ async def refusals(scene: Scene, party: Party, forged: Forged, lied_to: LiedTo) 
     assert answered.value.rpc_code is ErrorCode.CONTRACT
 
 
-FORGED: dict[str, Play] = {
+PLAYS: dict[str, Play] = {
+    "nobody_at_fault": nobody_at_fault,
+    "maker_silent": maker_silent,
+    "taker_silent": taker_silent,
+    "maker_sends_no_address": maker_sends_no_address,
+    "taker_sends_no_address": taker_sends_no_address,
+    "maker_never_redeems": maker_never_redeems,
+    "maker_redeems_while_the_taker_sleeps": maker_redeems_while_the_taker_sleeps,
+    "taker_never_redeems": taker_never_redeems,
     **{f"maker_{name}": maker_forges(FORGERIES[name]) for name in OF_MAKERS},
+    "maker_reuses_a_secret": maker_reuses_a_secret,
     **{f"taker_{name}": taker_forges(make) for name, make in FORGERIES.items()},
-}
-PLAYS: dict[str, Play] = FORGED | {
-    play.__name__: play
-    for play in (
-        nobody_at_fault,
-        maker_silent,
-        taker_silent,
-        maker_sends_no_address,
-        taker_sends_no_address,
-        maker_never_redeems,
-        maker_redeems_while_the_taker_sleeps,
-        taker_never_redeems,
-        maker_reuses_a_secret,
-        taker_duplicates_a_contract,
-    )
+    "taker_duplicates_a_contract": taker_duplicates_a_contract,
 }
 STORIES = both_sides(PLAYS)
 

@@ -5,5 +5,6 @@
 - `scene`: two traders of one story, and their books, kept to the atom from what the chains hold (`chainbook`)
 - `theatre`: all stories of a module, told side by side
 - `mortals`: clients that die at a write or broadcast of their own, in the program `mortal`; `power`: of the server
+- `customers`: clients with a configuration of their own; `liar`: an Electrum server that lies to them
 - `middleman`: a wire between a client and the exchange that can be cut and that can lie
 """

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, closing, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from tests.e2e.scenes.calendar import Calendar
 from tests.e2e.scenes.chainbook import ChainBook
@@ -18,7 +19,7 @@ from tests.e2e.scenes.players import NOWHERE_ELSE, PATIENCE, Daemon, Rogue, With
 
 from twinlock.protocol.reputation import WEIGHTS, Outcome, OutcomeClass
 from twinlock.protocol.swap import Party
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.seams import Entropy, SystemClock, SystemEntropy
 from twinlock.simnet.exchange import Exchange, Plan
 from twinlock.simnet.node import COIN_ATOMS
 
@@ -33,6 +34,8 @@ PLAN = Plan(
     tx_wait_ms=6_000,
 )
 """Nobody waits for the locks, as the chains' time is moved; an honest client meets the deadlines on a busy machine."""
+
+D = TypeVar("D", bound=Daemon)
 
 AT_ONCE = 4
 """Players that enter at the same time."""
@@ -54,13 +57,16 @@ class Stage:
 
     async def daemon(self, name: str, host: str = "", electrum: Mapping[str, str] = NOWHERE_ELSE) -> Daemon:
         """A client process with money, a bond and an account. host, electrum: see `Daemon`."""
-        daemon = Daemon(self.exchange, name, host, electrum)
+        return await self.entered(Daemon(self.exchange, name, host, electrum))
+
+    async def entered(self, client: D, entropy: Entropy | None = None) -> D:
+        """The same of a client that a story has made. entropy: where its seed comes from."""
         async with self._entering:
-            daemon.prepare(SystemEntropy())
-            await daemon.start()
-            await daemon.until_venue(lambda venue: venue.connected)
-        await daemon.enter(FUNDS)
-        return daemon
+            client.prepare(entropy or SystemEntropy())
+            await client.start()
+            await client.until_venue(lambda venue: venue.connected)
+        await client.enter(FUNDS)
+        return client
 
     @asynccontextmanager
     async def rogue(self, name: str, *withholds: Withheld) -> AsyncIterator[Rogue]:

@@ -144,7 +144,9 @@ class _Runner:
         record, now = self._record, self._desk.clock.now_ms()
         outcome = ending(record.swap, record.party, now)
         owed = {task.duty for task in duties(record.swap, record.party, now)}
-        if outcome is not None and not owed & {Duty.REFUND, Duty.REDEEM}:
+        # A lock that passes between acting and looking again makes a contract void that still holds coins.
+        bound = Duty.RELEASE_COINS in owed and bool(record.own_tx)
+        if outcome is not None and not bound and not owed & {Duty.REFUND, Duty.REDEEM}:
             reports = owed & {Duty.REPORT_CONTRACT, Duty.REPORT_REDEEM}
             self._matches.end(record, outcome.name.lower(), closed=not reports)
 
