@@ -115,14 +115,20 @@ class Nonsense(RuleBasedStateMachine):
     def order(self, who: int, side: Side, lots: int, step: int, kind: str, flaw: str, options: OrderOptions) -> None:
         self._do(self.world.order(who, side, lots, step, kind, flaw, options))
 
-    @rule(low=WHO, high=WHO, lots=st.integers(1, 2), first=SIDES)
-    def trade(self, low: int, high: int, lots: int, first: Side) -> None:
-        """An order, an epoch, and the order that takes it."""
+    @rule(low=WHO, high=WHO, lots=st.integers(1, 2), first=SIDES, whole=st.booleans())
+    def trade(self, low: int, high: int, lots: int, first: Side, whole: bool) -> None:
+        """An order, an epoch, and the order that takes it; whole: and all that makes a swap of it."""
         other = Side.BUY if first is Side.SELL else Side.SELL
+        self._do(self.world.resume())
+        self._do(self._seen_again())
+        for who in (low, high):
+            self.world.behave(who, reveals=True, lies=False, answers="well")
         self._do(self.world.order(low, first, lots, 0, "standing", "", OrderOptions()))
         self._do(self.world.end_epoch())
         self._do(self.world.order(high, other, lots, 0, "standing", "", OrderOptions()))
         self._do(self.world.end_epoch())
+        if whole:
+            self.settle(len(self.world.executor) - 1)
 
     @rule(who=WHO, whose=st.integers(0, 20))
     def cancel(self, who: int, whose: int) -> None:
@@ -193,6 +199,10 @@ class Nonsense(RuleBasedStateMachine):
 
     async def _reorganized(self, asset: int, depth: int) -> None:
         self.world.exchange.chains[asset].reorg(depth)
+
+    async def _seen_again(self) -> None:
+        for chain in self.world.exchange.chains.values():
+            chain.mute = False
 
     @rule(asset=ASSETS, mute=SELDOM)
     def view(self, asset: int, mute: bool) -> None:
