@@ -62,7 +62,24 @@ _RESULT_1, _ERROR_1 = b'{"result":%b,"error":null,"id":%b}\n', b'{"result":null,
 _UNPADDED, _LEAST_PADDED = 1024, 1024
 """Bytes of a session that are not padded, and the smallest size of a packet after them."""
 
+_LARGE_BODY = 1 << 16
+"""Bytes of a result from which on it is not copied any more."""
+
+_AROUND = 100
+"""Bytes of a line besides its result, about."""
+
+_HERE = b"\0"
 Handler = Callable[..., Any]
+
+
+class Large(tuple[bytes | memoryview, ...]):
+    """A line in pieces."""
+
+    __slots__ = ()
+
+
+Reply = bytes | Large
+"""A line."""
 _HANDLERS: dict[str, Handler] = {
     method.name: getattr(handlers, method.handler, None) or getattr(extras, method.handler)
     for method in METHODS.values()
@@ -103,7 +120,7 @@ class Session(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self.subscriptions = Subscriptions(self, manager.watchers)
         self._waiting: deque[bytes] = deque()
-        self._out: list[bytes] = []
+        self._out: list[bytes | memoryview] = []
         self._said = 0  # bytes in it
         self._batched = self._unheard = 0  # bytes of batches, and of all requests, that wait for their answers
         self._gathered = 0  # bytes of answers that wait for others of their batch
@@ -280,22 +297,30 @@ class Session(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    def _say(self, line: bytes) -> None:
-        self._out.append(line)
-        self._said += len(line)
+    def _say(self, line: Reply) -> None:
+        if isinstance(line, bytes):
+            self._out.append(line)
+            self._said += len(line)
+        else:
+            self._out += line
+            self._said += sum(map(len, line))
 
     def flush(self) -> None:
         """Send everything that was said, in one go."""
         if self._transport is None:
             return
         if self._out:
-            data = b"".join(self._out)
-            self._out.clear()
+            if self._said < _LARGE_BODY or self._padding:
+                data = b"".join(self._out)
+                if self._padding:
+                    data = padded(data, self.sent, self.env.max_send)
+                self.sent += len(data)
+                self._transport.write(data)
+            else:
+                self.sent += self._said
+                self._transport.writelines(self._out)
+            self._out = []
             self._said = 0
-            if self._padding:
-                data = padded(data, self.sent, self.env.max_send)
-            self.sent += len(data)
-            self._transport.write(data)
             if unread := self.unread:
                 self.manager.unread.note(self, unread)
             if unread > _UNREAD * self.env.max_send:
@@ -321,12 +346,12 @@ class Session(asyncio.Protocol):
             self._ask(self._batch(requests, len(line)))
             return
         reply = self._answer(requests[0])
-        if isinstance(reply, bytes):
+        if isinstance(reply, bytes | Large):
             self._say(reply)
         elif reply is not None:
             self._ask(self._later(reply))
 
-    def _answer(self, request: Request) -> bytes | Awaitable[bytes] | None:
+    def _answer(self, request: Request) -> Reply | Awaitable[Reply] | None:
         """The reply line, or what will give it; None for a notification."""
         silent = request.id is msgspec.UNSET
         try:
@@ -360,17 +385,18 @@ class Session(asyncio.Protocol):
             log.info("request", session=self.number, method=method.name)
         self._owed += method.cost
 
-    def _reply(self, request_id: Any, result: Any) -> bytes:
+    def _reply(self, request_id: Any, result: Any) -> Reply:
         shape = _RESULT if self._modern else _RESULT_1
-        # What is JSON already may be large, and is not copied more often than it has to be.
         body = memoryview(result) if isinstance(result, msgspec.Raw) else _encode(result)
-        line = shape % (body, _encode(request_id))
-        self.charge(len(line) / self.env.bandwidth_unit_cost)
-        if len(line) > self.env.max_send:
+        self.charge(len(body) / self.env.bandwidth_unit_cost)
+        if len(body) > self.env.max_send - _AROUND:
             return self._error(request_id, INVALID_REQUEST, f"response too large (over {self.env.max_send:,d} bytes)")
-        return line
+        if len(body) < _LARGE_BODY:
+            return shape % (body, _encode(request_id))
+        head, _, tail = (shape % (_HERE, _encode(request_id))).partition(_HERE)
+        return Large((head, body, tail))
 
-    async def _awaited(self, request_id: Any, method: Method, result: Awaitable[Any]) -> bytes:
+    async def _awaited(self, request_id: Any, method: Method, result: Awaitable[Any]) -> Reply:
         try:
             return self._reply(request_id, await result)
         except asyncio.CancelledError as error:
@@ -398,7 +424,7 @@ class Session(asyncio.Protocol):
         body = _encode({"code": number, "message": message})
         return (_ERROR if self._modern is not False else _ERROR_1) % (body, _encode(request_id))
 
-    async def _later(self, reply: Awaitable[bytes]) -> None:
+    async def _later(self, reply: Awaitable[Reply]) -> None:
         self._say(await reply)
         self.flush()
 
@@ -420,7 +446,8 @@ class Session(asyncio.Protocol):
                 else:
                     reply = self._answer(request)
                 if reply is not None:
-                    replies.append((reply if isinstance(reply, bytes) else await reply).rstrip(b"\n"))
+                    whole = reply if isinstance(reply, bytes | Large) else await reply
+                    replies.append((whole if isinstance(whole, bytes) else b"".join(whole)).rstrip(b"\n"))
                     gathered += len(replies[-1])
                     self._gather(len(replies[-1]))
                 if self.manager.clock.monotonic() > end:

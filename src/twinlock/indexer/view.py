@@ -168,6 +168,6 @@ def _json_list(confirmed: Callable[[], bytes], unconfirmed: list[dict[str, Any]]
     """Both parts as one JSON list."""
     rows = confirmed()
     if not unconfirmed:
-        return msgspec.Raw(b"[%b]" % rows)
+        return msgspec.Raw(rows)
     tail = msgspec.json.encode(unconfirmed)
-    return msgspec.Raw(b"[%b,%b" % (rows, tail[1:]) if rows else tail)
+    return msgspec.Raw(b"".join((memoryview(rows)[:-1], b",", tail[1:])) if len(rows) > 2 else tail)

@@ -141,10 +141,12 @@ static int entry_row(sink *to, const uint8_t *txid, uint64_t height) {
     return 0;
 }
 
+#define ENTRY_JSON 128 /* more than the text of an entry has */
+
 static int entry_json(sink *to, const uint8_t *txid, uint64_t height) {
-    if (vec_room(&to->out, 128)) return -1;
+    if (vec_room(&to->out, ENTRY_JSON)) return -1;
     char *at = (char *)to->out.data + to->out.size, *start = at;
-    if (to->out.size) *at++ = ',';
+    *at++ = to->out.size ? ',' : '[';
     memcpy(at, "{\"height\":", 10);
     at += 10;
     at += put_number(at, height);
@@ -219,9 +221,25 @@ static PyObject *history(PyObject *self, PyObject *args) {
     return history_with(args, entry_row);
 }
 
+/* The text is written where it stays: of a long history every copy would be noticed. */
 static PyObject *history_json(PyObject *self, PyObject *args) {
+    asked a;
     (void)self;
-    return history_with(args, entry_json);
+    if (history_args(args, &a) < 0) return NULL;
+    uint64_t count = count_history(a.segments, a.hashx.buf, a.from, a.to);
+    if (a.most && a.most < count) count = a.most;
+    size_t room = ENTRY_JSON * ((size_t)count + 1);
+    PyObject *result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)room);
+    if (result) {
+        char *text = PyBytes_AS_STRING(result);
+        sink to = {.entry = entry_json, .next = a.from, .end = a.to, .most = a.most, .out = {(uint8_t *)text, 0, room}};
+        walk_history(a.segments, a.hashx.buf, &to); /* never needs more room */
+        if (!to.out.size) text[to.out.size++] = '[';
+        text[to.out.size++] = ']';
+        _PyBytes_Resize(&result, (Py_ssize_t)to.out.size);
+    }
+    PyBuffer_Release(&a.hashx);
+    return result;
 }
 
 static PyObject *history_size(PyObject *self, PyObject *args) {
@@ -323,7 +341,7 @@ static int collect_spent(PyObject *segments, const uint8_t *hashx, const Py_buff
 static int coin_json(vec *out, const uint8_t *txid, uint64_t height, const uint8_t *row) {
     if (vec_room(out, 192)) return -1;
     char *at = (char *)out->data + out->size, *start = at;
-    if (out->size) *at++ = ',';
+    *at++ = out->size ? ',' : '[';
     memcpy(at, "{\"height\":", 10);
     at += 10;
     at += put_number(at, height);
@@ -389,6 +407,9 @@ static PyObject *coins_with(PyObject *args, int json) {
     if (script_args(args, &segments, &hashx, &excluded) < 0) return NULL;
     vec spent = {0}, out = {0};
     int failed = collect_spent(segments, hashx.buf, &excluded, &spent) || walk_coins(segments, hashx.buf, &spent, json, &out);
+    if (json && !failed) failed = vec_room(&out, 2);
+    if (json && !failed && !out.size) out.data[out.size++] = '[';
+    if (json && !failed) out.data[out.size++] = ']';
     PyObject *result = failed ? PyErr_NoMemory() : Py_BuildValue("y#", BYTES_OF(out));
     vec_free(&spent), vec_free(&out);
     PyBuffer_Release(&hashx), PyBuffer_Release(&excluded);
@@ -615,11 +636,11 @@ static PyMethodDef methods[] = {
     {"sort_lookup", sort_lookup, METH_VARARGS, "sort_lookup(rows) -> rows, sorted"},
     {"sort_outpoints", sort_outpoints_of, METH_VARARGS, "sort_outpoints(rows) -> rows, sorted"},
     {"history", history, METH_VARARGS, "history(segments, hashx, start=0, end=-1, most=0) -> rows"},
-    {"history_json", history_json, METH_VARARGS, "history_json(segments, hashx, start=0, end=-1, most=0) -> JSON objects"},
+    {"history_json", history_json, METH_VARARGS, "history_json(segments, hashx, start=0, end=-1, most=0) -> JSON list"},
     {"history_size", history_size, METH_VARARGS, "history_size(segments, hashx, start=0, end=-1) -> entries"},
     {"status", status, METH_VARARGS, "status(segments, hashx, tail, progress=b\"\") -> (hex digest or None, progress)"},
     {"unspent", unspent, METH_VARARGS, "unspent(segments, hashx, excluded) -> rows"},
-    {"unspent_json", unspent_json, METH_VARARGS, "unspent_json(segments, hashx, excluded) -> JSON objects"},
+    {"unspent_json", unspent_json, METH_VARARGS, "unspent_json(segments, hashx, excluded) -> JSON list"},
     {"balance", balance, METH_VARARGS, "balance(segments, hashx) -> atoms"},
     {"find", find, METH_VARARGS, "find(segments, txid) -> (height, position) or None"},
     {"output", output, METH_VARARGS, "output(segments, txid, vout) -> (hashx, value) or None"},

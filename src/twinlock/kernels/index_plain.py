@@ -333,9 +333,10 @@ def history(segments: Segments, hashx: bytes, start: int = 0, end: int = -1, mos
 
 
 def history_json(segments: Segments, hashx: bytes, start: int = 0, end: int = -1, most: int = 0, /) -> bytes:
-    """The same as the protocol's objects, comma-separated."""
+    """The same as a JSON list of the protocol's objects."""
     rows = islice(_entries(segments, hashx, start, end), most or None)
-    return ",".join(f'{{"height":{height},"tx_hash":"{tx[::-1].hex()}"}}' for tx, height in rows).encode()
+    text = ",".join(f'{{"height":{height},"tx_hash":"{tx[::-1].hex()}"}}' for tx, height in rows)
+    return f"[{text}]".encode()
 
 
 def history_size(segments: Segments, hashx: bytes, start: int = 0, end: int = -1, /) -> int:
@@ -370,11 +371,12 @@ def unspent(segments: Segments, hashx: bytes, excluded: bytes, /) -> bytes:
 
 
 def unspent_json(segments: Segments, hashx: bytes, excluded: bytes, /) -> bytes:
-    """The same as the protocol's objects, comma-separated."""
-    return ",".join(
+    """The same as a JSON list of the protocol's objects."""
+    text = ",".join(
         f'{{"height":{height},"tx_hash":"{tx[::-1].hex()}","tx_pos":{vout},"value":{value}}}'
         for tx, vout, height, _, value in _unspent(segments, hashx, excluded)
-    ).encode()
+    )
+    return f"[{text}]".encode()
 
 
 def balance(segments: Segments, hashx: bytes, /) -> int:

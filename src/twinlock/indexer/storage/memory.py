@@ -76,7 +76,7 @@ class MemoryStorage:
 
     def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
         rows = [{"height": height, "tx_hash": tx[::-1].hex()} for tx, height in self.history(hashx, start, end)]
-        return msgspec.json.encode(rows)[1:-1]
+        return msgspec.json.encode(rows)
 
     def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
         gone = set(POINT.iter_unpack(excluded))
@@ -85,7 +85,7 @@ class MemoryStorage:
             for u in self.unspent(hashx)
             if (u.tx_hash, u.vout) not in gone
         ]
-        return msgspec.json.encode(rows)[1:-1]
+        return msgspec.json.encode(rows)
 
     def find(self, tx_hash: bytes) -> Place | None:
         places = self._places.get(tx_hash)

@@ -109,7 +109,7 @@ class Index(Protocol):
         ...
 
     def history_json(self, hashx: bytes, start: int = 0, end: int = -1) -> bytes:
-        """The history as the protocol's objects, comma-separated."""
+        """The history as a JSON list of the protocol's objects."""
         ...
 
     def unspent_json(self, hashx: bytes, excluded: bytes) -> bytes:
