@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.e2e.scenes.customers import Customer, customer
 from tests.e2e.scenes.scene import Fate, Scene
-from tests.e2e.scenes.stage import FUNDS, Stage
+from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.chain import psbt_sign
@@ -140,12 +140,7 @@ class ColdCustomer(Customer):
 
 async def cold_wallet(stage: Stage, name: str, role: Party) -> None:
     async with stage.rogue(f"{name}-other") as other:
-        client = ColdCustomer(stage, name, Safe())
-        client.prepare(SystemEntropy())
-        await client.start()
-        await client.until_venue(lambda venue: venue.connected)
-        await client.enter(FUNDS)
-
+        client = await stage.entered(ColdCustomer(stage, name, Safe()))
         scene = pair(stage, role, client, other)
         before = await client.wallets()
         await trades(scene)

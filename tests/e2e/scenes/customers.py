@@ -8,9 +8,9 @@ from typing import Any
 
 import tomlkit
 from tests.e2e.scenes.players import Daemon
-from tests.e2e.scenes.stage import FUNDS, Stage
+from tests.e2e.scenes.stage import Stage
 
-from twinlock.seams import Entropy, SystemEntropy
+from twinlock.seams import Entropy
 from twinlock.simnet.exchange import Exchange
 
 Change = Callable[[dict[str, Any]], None]
@@ -41,10 +41,4 @@ class Customer(Daemon):
 
 async def customer(stage: Stage, name: str, change: Change) -> Customer:
     """One with money, a bond and an account."""
-    client = Customer(stage.exchange, name, change)
-    async with stage._entering:
-        client.prepare(SystemEntropy())
-        await client.start()
-        await client.until_venue(lambda venue: venue.connected)
-    await client.enter(FUNDS)
-    return client
+    return await stage.entered(Customer(stage.exchange, name, change))

@@ -14,12 +14,12 @@ from tests.e2e.scenes.chainbook import witness_of
 from tests.e2e.scenes.mortal import Part
 from tests.e2e.scenes.players import Daemon
 from tests.e2e.scenes.scene import WITNESSES, Fate, Scene
-from tests.e2e.scenes.stage import FUNDS, Stage
+from tests.e2e.scenes.stage import Stage
 
 from twinlock.chain.tx import Tx
 from twinlock.client.control.views import SwapView
 from twinlock.protocol.swap import Party
-from twinlock.seams import Entropy, SystemEntropy
+from twinlock.seams import Entropy
 from twinlock.simnet.processes import ProcessError
 
 ROOT = Path(__file__).parents[3]
@@ -134,13 +134,7 @@ class Mortal(Daemon):
 
 async def mortal(stage: Stage, name: str, entropy: Entropy | None = None) -> Mortal:
     """One with money, a bond and an account. entropy: where its seed comes from."""
-    client = Mortal(stage.exchange, name)
-    async with stage._entering:
-        client.prepare(entropy or SystemEntropy())
-        await client.start()
-        await client.until_venue(lambda venue: venue.connected)
-    await client.enter(FUNDS)
-    return client
+    return await stage.entered(Mortal(stage.exchange, name), entropy)
 
 
 async def mortals(stage: Stage, *names: str) -> list[Mortal]:
