@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.e2e.scenes.cast import Advised, Cast, Play, both_sides, honest, withholding
+from tests.e2e.scenes.cast import Advised, Cast, Play, both_sides, honest, parameters, withholding
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import PLAN, Stage
 from tests.e2e.scenes.steps import assert_swapped, let_in_contract, let_in_everything, redemption
@@ -172,6 +172,7 @@ PLAYS: dict[str, Play] = {
     "minimum_rises_before_the_redemptions": minimum_rises_before_the_redemptions,
     "minimum_rises_before_the_refund": minimum_rises_before_the_refund,
 }
+TWICE = ("blocks_fill_up_after_the_makers_redemption", "minimum_rises_before_the_redemptions")
 STORIES = both_sides(PLAYS)
 
 
@@ -191,6 +192,6 @@ async def theatre(
         yield theatre
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", parameters(PLAYS, TWICE))
 async def test_when_fees_rise(theatre: Theatre, name: str) -> None:
     await theatre.ends_well(name)

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.e2e.scenes.cast import Cast, Play, both_sides, honest, withholding
+from tests.e2e.scenes.cast import Cast, Play, both_sides, honest, parameters, withholding
 from tests.e2e.scenes.forgery import pays, rogue
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import PLAN
@@ -204,6 +204,9 @@ PLAYS: dict[str, Play] = {
     "makers_redemption_is_contested": redemption_is_contested(TAKER),
     "takers_redemption_is_contested": redemption_is_contested(MAKER),
 }
+TWICE = ("makers_redemption_is_contested", "takers_redemption_is_contested")
+"""One of the two coins takes replacements, the other does not."""
+
 STORIES = both_sides(PLAYS)
 
 
@@ -223,6 +226,6 @@ async def theatre(
         yield theatre
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", parameters(PLAYS, TWICE))
 async def test_a_reorganisation_when(theatre: Theatre, name: str) -> None:
     await theatre.ends_well(name)

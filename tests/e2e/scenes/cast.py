@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
+import pytest
+from _pytest.mark.structures import ParameterSet
 from tests.e2e.scenes.middleman import Middleman, between
 from tests.e2e.scenes.oracle import Oracle, consulted
 from tests.e2e.scenes.players import Player, Withheld
@@ -90,6 +92,18 @@ class Advised:
 
 
 SIDES = {"maker_sells": True, "maker_buys": False}
+
+
+def parameters(plays: Iterable[str], twice: Collection[str]) -> list[ParameterSet]:
+    """The stories' names for a test. The usual run tells the plays in `twice` on both sides, the others alternately on
+    one of them; their other sides wait for the soak.
+    """
+    sides, found = list(SIDES), []
+    for number, play in enumerate(plays):
+        for side in sides:
+            usual = play in twice or side == sides[number % len(sides)]
+            found.append(pytest.param(f"{play}-{side}", marks=() if usual else pytest.mark.soak))
+    return found
 
 
 def both_sides(plays: Mapping[str, Play]) -> dict[str, Story]:
