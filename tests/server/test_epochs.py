@@ -15,8 +15,9 @@ from twinlock.protocol.epoch import verify_proof
 from twinlock.protocol.messages.book import OrderBook, SnapshotSubscription
 from twinlock.protocol.messages.orders import OrderResult
 from twinlock.protocol.messages.status import OrderStatusRequest
-from twinlock.protocol.orders import OrderStatus, Side, TimeInForce
+from twinlock.protocol.orders import CancelOrder, OrderStatus, Side, TimeInForce, order_id
 from twinlock.protocol.signing import check
+from twinlock.server.db.history import account_orders, read_orders
 
 pytestmark = pytest.mark.anyio
 
@@ -232,6 +233,25 @@ async def test_an_absent_trader_leaves_the_book_after_a_broadcast_timeout(hasty:
     await watcher.booked(receipt.order_id, MARKET)
     await trader.shut()
     assert (await watcher.note(routes.UNBOOK_ORDER)).order_id == receipt.order_id
+
+
+async def test_each_revocation_leaves_a_cancel_that_the_server_made(exchange: Exchange) -> None:
+    """For an order off the book, and for one whose preimage was missed; neither counts as the owner's cancel."""
+    trader = await exchange.trader()
+    booked = await sell(exchange, trader)
+    await trader.booked(booked.order_id, MARKET)
+    market = exchange.running.manager.markets[NAME]
+    await market.revoke(list(market.book))
+    trader.lies = True
+    missed = await sell(exchange, trader, rate=2 * RATE)
+    await trader.note(routes.REVOKE_ORDER, lambda note: note.order_id == missed.order_id)
+    stored = await read_orders(exchange.running.database, account_orders(trader.account))
+    cancels = {entry.order.target_id: entry for entry in stored if isinstance(entry.order, CancelOrder)}
+    assert cancels.keys() == {booked.order_id, missed.order_id}
+    for cancel in cancels.values():
+        assert (cancel.status, cancel.order.commitment) == (OrderStatus.REVOKED, bytes(32))
+        assert cancel.order.id == order_id(cancel.order)
+    assert (await trader.connect()).score == -2
 
 
 async def test_who_falls_below_tier_one_loses_its_orders(hasty: Exchange) -> None:

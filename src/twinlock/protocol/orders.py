@@ -17,6 +17,7 @@ from typing import ClassVar, TypeAlias, final
 import msgspec
 
 from twinlock.kernels.blake256 import blake256
+from twinlock.protocol.constants import HASH_BYTES
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions, OrderPrefix, PlaceCancel, PlaceLimit, PlaceMarket
 from twinlock.protocol.wire import u8, u32, u64
 
@@ -180,6 +181,21 @@ def accept(message: OrderPrefix, server_time: int) -> Order:
     A client calls it with the time of its receipt, to recompute the ID that the server claims.
     """
     unnamed = _BUILDERS[type(message)](message, server_time)
+    return msgspec.structs.replace(unnamed, id=order_id(unnamed))
+
+
+def server_cancel(order: TradeOrder, now_ms: int) -> CancelOrder:
+    """The record of a revocation: a cancel that the server itself makes, so with a commitment of zeros."""
+    unnamed = CancelOrder(
+        id=b"",
+        account_id=order.account_id,
+        base=order.base,
+        quote=order.quote,
+        client_time=now_ms,
+        server_time=now_ms,
+        commitment=bytes(HASH_BYTES),
+        target_id=order.id,
+    )
     return msgspec.structs.replace(unnamed, id=order_id(unnamed))
 
 

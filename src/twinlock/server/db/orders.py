@@ -19,6 +19,7 @@ from twinlock.protocol.orders import (
     Side,
     TimeInForce,
     TradeOrder,
+    server_cancel,
 )
 from twinlock.server.db.backend import Database, Row, Write
 from twinlock.server.db.schema import ORDER_ACTIVE, orders
@@ -104,6 +105,15 @@ def add_order(order: Order, market: str, epoch_ms: int) -> Write:
     if isinstance(order, LimitOrder):
         row |= {"rate": order.rate, "force": int(order.time_in_force)}
     return Write(_ADD, [row])
+
+
+def add_revocations(revoked: Iterable[TradeOrder], market: str, epoch_ms: int, now_ms: int) -> list[Write]:
+    """A cancel made by the server for each order that it revoked; it took nothing off the book by itself."""
+    rows: list[Row] = []
+    for order in revoked:
+        (row,) = add_order(server_cancel(order, now_ms), market, epoch_ms).rows
+        rows.append({**row, "status": int(OrderStatus.REVOKED)})
+    return [Write(_ADD, rows)] if rows else []
 
 
 def change_orders(changes: Iterable[OrderChange]) -> list[Write]:

@@ -10,7 +10,7 @@ from twinlock.protocol.orders import LimitOrder, OrderStatus
 from twinlock.protocol.signing import signed
 from twinlock.protocol.wire import Hex
 from twinlock.server.db import Write
-from twinlock.server.db.orders import restate
+from twinlock.server.db.orders import add_revocations, restate
 from twinlock.server.historian.ledger import Reason
 from twinlock.server.market.core import Unbook
 from twinlock.server.market.state import MarketState
@@ -25,7 +25,13 @@ async def revoke(
         gone = [order.id for order in removed]
         draft = state.services.recorder.ledger_draft(state.terms)
         draft.removal(reason, gone)
-        await state.services.database.write(*restate(gone, OrderStatus.REVOKED), *draft.writes, *extra)
+        now, terms = state.services.clock.now_ms(), state.terms
+        await state.services.database.write(
+            *restate(gone, OrderStatus.REVOKED),
+            *add_revocations(removed, terms.name, terms.epoch_ms, now),
+            *draft.writes,
+            *extra,
+        )
         entries = draft.commit()
         for order in removed:
             state.holdings.leave(order)

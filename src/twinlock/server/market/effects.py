@@ -43,11 +43,15 @@ def epoch_points(processed: Processed, epoch_ms: int, *, resumed: bool) -> Itera
         yield Point(account_id=cancel.account_id, outcome=outcome, link=cancel.target_id, stamp=stamp)
 
 
+def missed_trades(processed: Processed) -> list[LimitOrder | MarketOrder]:
+    """The trade orders whose preimages were not revealed."""
+    return [order for order in processed.missed if not isinstance(order, CancelOrder)]
+
+
 def over(processed: Processed) -> Iterator[LimitOrder | MarketOrder]:
     """Trade orders that ended otherwise than by being filled; what they were funded with may be free."""
     matched = processed.matched
-    yield from (*processed.expired, *matched.canceled)
-    yield from (order for order in (*matched.failed, *processed.missed) if not isinstance(order, CancelOrder))
+    yield from (*processed.expired, *matched.canceled, *matched.failed, *missed_trades(processed))
 
 
 def report_note(market: str, report: Report) -> EpochReport:

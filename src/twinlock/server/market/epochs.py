@@ -20,12 +20,12 @@ from twinlock.protocol.messages.orders import NoMatch, RevokeOrder
 from twinlock.protocol.orders import CancelOrder, LimitOrder, Order
 from twinlock.protocol.signing import signed
 from twinlock.protocol.wire import Hex
-from twinlock.server.db.orders import change_orders
+from twinlock.server.db.orders import add_revocations, change_orders
 from twinlock.server.historian.ledger import Reason
 from twinlock.server.market.arrivals import Arrivals
 from twinlock.server.market.core import Close, Closed, Process, Processed, Retract, Submit
 from twinlock.server.market.departures import revoke
-from twinlock.server.market.effects import epoch_points, order_changes, over, report_note
+from twinlock.server.market.effects import epoch_points, missed_trades, order_changes, over, report_note
 from twinlock.server.market.preimages import collect, collect_resumed
 from twinlock.server.market.state import MarketState
 
@@ -127,6 +127,7 @@ class EpochCycle:
                 *draft.writes,
                 *services.recorder.epoch_writes(terms, processed),
                 *change_orders(order_changes(processed, terms.epoch_ms, resumed=resumed)),
+                *add_revocations([] if resumed else missed_trades(processed), terms.name, terms.epoch_ms, now),
                 *plan.writes,
                 *services.reputations.writes(points),
             )
