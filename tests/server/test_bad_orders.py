@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
+from tests.server.jump_clock import JumpClock
 from tests.server.trader import Trader
 
 from twinlock.chain.spend import Input
@@ -87,3 +89,22 @@ async def test_who_spends_the_coins_of_a_booked_order_loses_it_with_the_next_ord
     chain.spend(funds, trader.new_key())
     await trader.place(sell(trader, chain.fund(trader.new_key(), 3 * LOT)))
     assert (await trader.note(routes.REVOKE_ORDER)).order_id == receipt.order_id
+
+
+async def test_booked_coins_are_looked_at_with_every_order_and_once_a_second_at_most(tmp_path: Path) -> None:
+    exchange = Exchange(tmp_path)
+    exchange.clock = clock = JumpClock()
+    try:
+        await exchange.start()
+        trader, market = await exchange.trader(), exchange.running.manager.markets["ltc_btc"]
+        receipt = await trader.place(sell(trader, exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)))
+        await trader.booked(receipt.order_id, MARKET)
+        clock.jump(1 - clock.now_ms() % 1000 / 1000)
+        looks = []
+        for wait in (0.0, 0.5, 0.6):
+            clock.jump(wait)
+            looks.append([order.id for order in market.due_for_a_look(trader.account, LTC)])
+        assert looks == [[receipt.order_id], [], [receipt.order_id]]
+        assert market.due_for_a_look(trader.account, BTC) == []
+    finally:
+        await exchange.close()

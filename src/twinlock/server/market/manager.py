@@ -193,10 +193,13 @@ class MarketManager:
         return self._state.funded_by(order)
 
     def due_for_a_look(self, account_id: bytes, asset_id: int) -> list[LimitOrder]:
-        """The booked orders of an account that one asset funds, once in each epoch; empty when asked again in it."""
-        epoch, seen = self.now(), (account_id, asset_id)
-        if self._looked_after[0] != epoch:
-            self._looked_after = (epoch, set())
+        """The booked orders of an account that one asset funds; empty when asked again within the second.
+
+        A look costs a question for each coin, and a second look so soon sees nothing new: spends are told of later.
+        """
+        second, seen = self.services.clock.now_ms() // 1000, (account_id, asset_id)
+        if self._looked_after[0] != second:
+            self._looked_after = (second, set())
         if seen in self._looked_after[1]:
             return []
         self._looked_after[1].add(seen)
