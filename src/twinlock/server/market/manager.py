@@ -202,5 +202,7 @@ class MarketManager:
             self._looked_after = (second, set())
         if seen in self._looked_after[1]:
             return []
-        self._looked_after[1].add(seen)
-        return [order for order in self.booked_of(account_id) if self.funded_by(order) == asset_id]
+        found = [order for order in self.booked_of(account_id) if self.funded_by(order) == asset_id]
+        if found:
+            self._looked_after[1].add(seen)
+        return found
