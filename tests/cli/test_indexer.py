@@ -8,19 +8,22 @@ import json
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from tests.indexer import auxpow
 
 from twinlock.chain.coins import Coin, coin
-from twinlock.cli.indexer import _Bar
+from twinlock.cli.indexer import _Bar, indexer
 from twinlock.indexer.certificate import make_certificate
 from twinlock.indexer.daemon import Daemon
 from twinlock.indexer.doctor import Finding, examine
 from twinlock.indexer.env import Env, Service
+from twinlock.indexer.lock import DirectoryLock
 from twinlock.indexer.progress import DONE, READING, SORTING, Progress
 from twinlock.seams import SystemClock, VirtualClock
 from twinlock.simnet.node import Node
@@ -31,7 +34,7 @@ from twinlock.simnet.simulated_node import SimulatedNode
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "serve-electrum-wallets.md"
 TWINLOCK = f"{sys.executable} -m twinlock.cli.main"
 EXPECTED = {
-    "config show": "coin = btc    # ",
+    "config show": 'coin = "btc"    # ',
     "doctor": "ok  node version",
     "systemd": "",
     "rpc getinfo": '"daemon_calls_us"',
@@ -48,7 +51,7 @@ EXPECTED = {
     "rpc reorg": "undid 2 blocks",
     "rpc stop": "stopping",
     "check": "the index is what the node's chain says",
-    "compact": "pieces became",
+    "compact": "pieces",
     "snapshot export": "Bitcoin regtest to height",
     "snapshot import": "goes on from there",
 }
@@ -138,6 +141,23 @@ async def test_every_command_of_the_page_does_what_the_page_says(
     assert int(unit["Service"]["LimitNOFILE"]) > 1000
 
 
+def test_what_is_shown_of_the_settings_can_be_a_settings_file(tmp_path: Path) -> None:
+    file = tmp_path / "indexer.toml"
+    file.write_text('coin = "ltc"\nuse_block_files = false\nservices = ["tcp://127.0.0.1:1"]\nmemory = "400M"\n')
+    shown = CliRunner().invoke(indexer, ["config", "show", "--origin", "--config", str(file)])
+    assert shown.exit_code == 0, shown.output
+    values = tomllib.loads(shown.output)
+    assert (values["coin"], values["use_block_files"], values["memory"]) == ("ltc", False, 400 << 20)
+    assert values["services"] == ["tcp://127.0.0.1:1"]
+    assert f'coin = "ltc"    # {file}' in shown.output
+    assert "# ssl_key =    # default" in shown.output
+
+
+def test_what_is_not_there_cannot_be_compacted(tmp_path: Path) -> None:
+    told = CliRunner().invoke(indexer, ["compact", "--network", "regtest", "--data-dir", str(tmp_path / "none")])
+    assert (told.exit_code, "holds no index" in told.output) == (1, True)
+
+
 # -- the doctor
 
 
@@ -163,6 +183,22 @@ async def test_the_doctor_finds_everything_well(tmp_path: Path) -> None:
     assert [finding.name for finding in found.values() if not finding.well] == []
     assert {"node", "node version", "pruning", "block files", "disk space", "clock", "certificate"} <= found.keys()
     assert {"file descriptors", f"port {tcp}", "kernels", "index", "chain", "node synced"} <= found.keys()
+
+
+@pytest.mark.anyio
+async def test_the_doctor_knows_a_server_that_is_running(tmp_path: Path) -> None:
+    taken = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = taken.sockets[0].getsockname()[1]
+    env = doge_env(tmp_path, Service("tcp", "127.0.0.1", port))
+    lock = DirectoryLock(env.data_dir)
+    async with SimulatedNode([b.raw for b in auxpow.chain(5, b"\x51")], auxpow=True) as node:
+        found = await look(env, coin("doge", "regtest"), Daemon(node.url))
+        assert found["server"].seen == "is running"
+        assert f"port {port}" not in found, "its own doors are open, of course"
+        lock.release()
+        found = await look(env, coin("doge", "regtest"), Daemon(node.url))
+        assert not found[f"port {port}"].well
+    taken.close()
 
 
 @pytest.mark.anyio

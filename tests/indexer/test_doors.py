@@ -129,6 +129,50 @@ async def test_the_operator_sees_and_ends_sessions() -> None:
 
 
 @pytest.mark.anyio
+async def test_the_operator_chooses_whose_requests_are_logged() -> None:
+    async with world() as w:
+        rpc = LocalRPC(Desk(w))  # type: ignore[arg-type]
+        wallets = [await Wallet.connect(w.port) for _ in range(2)]
+        assert await rpc.call("log", ["all"]) == [1, 2]
+        assert await rpc.call("log", [1]) == [2]
+        assert await rpc.call("log", ["none"]) == []
+        assert await rpc.call("log", ["new"]) == []
+        wallets.append(await Wallet.connect(w.port))
+        assert await rpc.call("log", []) == [3]
+        assert await rpc.call("log", ["none"]) == []
+        wallets.append(await Wallet.connect(w.port))
+        assert await rpc.call("log", []) == []
+        for wallet in wallets:
+            wallet.close()
+
+
+@pytest.mark.anyio
+async def test_the_operator_is_told_how_a_command_is_used() -> None:
+    (port,) = free_ports(1)
+    async with world() as w:
+        rpc = LocalRPC(Desk(w))  # type: ignore[arg-type]
+        for command, params, told in (
+            ("stop", [1], "too many positional arguments; use it as: stop"),
+            ("reorg", [1, 2], "too many positional arguments; use it as: reorg count"),
+            ("reorg", ["x"], "how many blocks should be a number from 1 on"),
+            ("query", ["--limit"], "--limit needs a number; use it as: query --limit 20 address"),
+        ):
+            with pytest.raises(RpcError) as refused:
+                await rpc.call(command, params)
+            assert (refused.value.number, str(refused.value)) == (-32602, told)
+        (found,) = await rpc.call("query", ["--limit", "1", SCRIPT.hex()])
+        assert (len(found["history"]), found["history_size"] > 1) == (1, True)
+        await rpc.start(Service("rpc", "127.0.0.1", port))
+        door = Wallet(*await asyncio.open_connection("127.0.0.1", port))
+        assert (await door.exchange(b"nonsense\n"))["error"]["code"] == -32600
+        reply = await door.exchange(b'{"id":1,"method":"getinfo"}\n')  # this desk cannot tell all of it
+        assert reply["error"]["code"] == -32603
+        assert (await door.exchange(b'{"id":2,"method":"groups"}\n'))["result"] == [], "the door stays open"
+        door.close()
+        rpc.close()
+
+
+@pytest.mark.anyio
 async def test_the_operator_keeps_guests_and_peers_away() -> None:
     async with world() as w:
         rpc = LocalRPC(Desk(w))  # type: ignore[arg-type]

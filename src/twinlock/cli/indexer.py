@@ -71,11 +71,17 @@ def show(config: Path | None, origin: bool, **flags: Any) -> None:
     values, origins = load_settings(config, flags)
     env = make_env({"data_dir": Path(), **values})
     for setting in SETTINGS:
-        value = getattr(env, setting.field)
-        if isinstance(value, tuple):
-            value = ", ".join(map(str, value))
         where = f"    # {origins.get(setting.field, 'default')}" if origin else ""
-        click.echo(f"{setting.field} = {_hide(str(value))}{where}")
+        click.echo(_toml_line(setting.field, getattr(env, setting.field)) + where)
+
+
+def _toml_line(name: str, value: Any) -> str:
+    """As a settings file may say it; what has no value is commented out."""
+    if value is None:
+        return f"# {name} ="
+    if isinstance(value, tuple):
+        return f"{name} = {json.dumps([str(item) for item in value])}"
+    return f"{name} = {json.dumps(value if isinstance(value, int) else _hide(str(value)))}"
 
 
 def _hide(text: str) -> str:
@@ -139,7 +145,7 @@ def _tell_systemd(text: bytes) -> None:
             sender.sendto(text, "\0" + address[1:] if address.startswith("@") else address)
 
 
-@indexer.command()
+@indexer.command(context_settings={"ignore_unknown_options": True})
 @click.option("--rpc", default=RPC, show_default=True, help="The operator's door of the running server.")
 @click.argument("command")
 @click.argument("arguments", nargs=-1)

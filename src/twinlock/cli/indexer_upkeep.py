@@ -115,10 +115,15 @@ def compact(config: Path | None, **flags: Any) -> None:
     try:
         memory = shares(env.memory).rows  # nothing else is at work
         storage = SegmentStorage(RealDisk(env.data_dir), coin.genesis_hash, reorg_limit_of(env, coin), memory)
-        before = len(storage.segments)
-        storage.compact()
-        click.echo(f"{before} pieces became {len(storage.segments)}")
-        storage.close()
+        try:
+            if storage.height < 0:
+                raise click.ClickException(f"{env.data_dir} holds no index")
+            before = len(storage.segments)
+            storage.compact()
+            after = len(storage.segments)
+            click.echo(f"{before} pieces became {after}" if after < before else f"{after} pieces: nothing to compact")
+        finally:
+            storage.close()
     finally:
         lock.release()
 
@@ -182,7 +187,8 @@ WantedBy=multi-user.target
 def systemd(config: Path, user: str) -> None:
     """Print a unit for systemd that runs the server of a settings file."""
     env, coin = environment(config, {"listen": (), "rpc_listen": None, "metrics_listen": None})
-    program = shutil.which("twinlock") or Path(sys.argv[0]).resolve()
+    beside = Path(sys.executable).with_name("twinlock")
+    program = beside if beside.exists() else shutil.which("twinlock") or Path(sys.argv[0]).resolve()
     unit = UNIT.format(
         coin=coin.symbol,
         network=coin.network,

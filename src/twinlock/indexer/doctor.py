@@ -18,6 +18,7 @@ from twinlock.chain.coins import Coin
 from twinlock.indexer.banner import version_text
 from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError
 from twinlock.indexer.env import Env
+from twinlock.indexer.lock import DirectoryLock, InUseError
 from twinlock.indexer.progress import forecast, size_text
 from twinlock.indexer.storage.disk import RealDisk
 from twinlock.indexer.storage.manifest import StorageError, read_manifest
@@ -43,7 +44,13 @@ class Finding(NamedTuple):
 
 async def examine(env: Env, coin: Coin, daemon: Daemon, clock: Clock) -> list[Finding]:
     """All checks. What needs the node is left out where the node is not there."""
-    findings = [_kernels(), _descriptors(env), *_ports(env), *_certificate(env, clock), *_index(env, coin)]
+    findings = [
+        _kernels(),
+        _descriptors(env),
+        *_ports(env, _running(env)),
+        *_certificate(env, clock),
+        *_index(env, coin),
+    ]
     try:
         chain = await daemon.call("getblockchaininfo")
         network = await daemon.call("getnetworkinfo")
@@ -150,9 +157,21 @@ def _descriptors(env: Env) -> Finding:
     return Finding("file descriptors", well, f"{hard:,} may be open, {needed:,} are wanted", fix)
 
 
-def _ports(env: Env) -> list[Finding]:
-    findings = []
-    for service in env.services:
+def _running(env: Env) -> bool:
+    """Whether an indexer is at work in the data directory now."""
+    if not (env.data_dir / "lock").exists():
+        return False
+    try:
+        DirectoryLock(env.data_dir).release()
+    except InUseError:
+        return True
+    return False
+
+
+def _ports(env: Env, running: bool) -> list[Finding]:
+    """running: those in use are our own server's, then."""
+    findings = [Finding("server", True, "is running")] if running else []
+    for service in env.services if not running else ():
         name = f"port {service.port}"
         try:
             family = socket.AF_INET6 if ":" in service.host else socket.AF_INET

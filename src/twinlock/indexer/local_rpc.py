@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from twinlock import __version__
 from twinlock.chain.address import address_to_script
@@ -15,11 +17,20 @@ from twinlock.electrum.errors import FrameError
 from twinlock.electrum.framing import LineDecoder, decode_requests, encode_error, encode_reply
 from twinlock.errors import TwinlockError
 from twinlock.indexer.env import EnvError, Service
-from twinlock.indexer.methods import INVALID_ARGUMENTS, UNKNOWN_METHOD, RpcError
+from twinlock.indexer.methods import (
+    BAD_REQUEST,
+    INTERNAL_ERROR,
+    INVALID_ARGUMENTS,
+    INVALID_REQUEST,
+    UNKNOWN_METHOD,
+    RpcError,
+)
 from twinlock.kernels.scan import hashx
 
 if TYPE_CHECKING:
     from twinlock.indexer.controller import Controller
+
+log = structlog.get_logger("indexer.local_rpc")
 
 _LIMIT = 1 << 20
 _QUERIED = 1000
@@ -64,7 +75,8 @@ class LocalRPC:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         lines = LineDecoder(_LIMIT)
-        with contextlib.suppress(ConnectionError, FrameError):
+        # Cancelled when the program ends; said to nobody, as there is nobody left.
+        with contextlib.suppress(ConnectionError, FrameError, asyncio.CancelledError):
             while data := await reader.read(1 << 16):
                 for line in lines.feed(data):
                     writer.write(await self._answer(line))
@@ -72,24 +84,33 @@ class LocalRPC:
         writer.close()
 
     async def _answer(self, line: bytes) -> bytes:
-        request = decode_requests(line)[0][0]
+        try:
+            request = decode_requests(line)[0][0]
+        except FrameError as error:
+            return encode_error(None, INVALID_REQUEST, str(error))
         number = None if request.id is msgspec.UNSET else request.id
         try:
             return encode_reply(number, await self.call(request.method, request.params))
         except RpcError as error:
             return encode_error(number, error.number, str(error))
         except TwinlockError as error:
-            return encode_error(number, 1, str(error))
+            return encode_error(number, BAD_REQUEST, str(error))
+        except Exception as error:
+            log.exception("a command failed", command=request.method)
+            return encode_error(number, INTERNAL_ERROR, f"{type(error).__name__}: {error}")
 
     async def call(self, name: str, params: list[Any] | dict[str, Any]) -> Any:
         """Run a command. Raises RpcError."""
         command = self.commands.get(name)
         if command is None:
             raise RpcError(UNKNOWN_METHOD, f"no command {name!r}; there are {', '.join(self.commands)}")
+        takes = inspect.signature(command)
         try:
-            result = command(**params) if isinstance(params, dict) else command(*params)
+            takes.bind(**params) if isinstance(params, dict) else takes.bind(*params)
         except TypeError as error:
-            raise RpcError(INVALID_ARGUMENTS, str(error)) from error
+            usage = " ".join([name, *(str(param).split(":")[0] for param in takes.parameters.values())])
+            raise RpcError(INVALID_ARGUMENTS, f"{error}; use it as: {usage}") from error
+        result = command(**params) if isinstance(params, dict) else command(*params)
         return await result if isinstance(result, Awaitable) else result
 
     # -- commands
@@ -168,13 +189,21 @@ class LocalRPC:
         return ended
 
     def log(self, *which: Any) -> list[int]:
-        """Switch the logging of requests of these sessions on or off."""
-        switched = []
-        for session in self._controller.sessions.sessions:
-            if "all" in which or session.number in which:
+        """Log the requests of sessions: all, none, new (those to come, or no more), or by number, on or off each.
+
+        Gives the numbers of those that are logged now.
+        """
+        sessions = self._controller.sessions
+        if "new" in which:
+            sessions.log_new = not sessions.log_new
+        if "none" in which:
+            sessions.log_new = False
+        for session in sessions.sessions:
+            if session.number in which:
                 session.logged = not session.logged
-                switched.append(session.number)
-        return switched
+            elif "all" in which or "none" in which:
+                session.logged = "all" in which
+        return sorted(session.number for session in sessions.sessions if session.logged)
 
     def daemon_url(self, *urls: str) -> str:
         """Call other nodes from now on, the first one as long as it answers; without any, say which one is called."""
@@ -183,9 +212,14 @@ class LocalRPC:
             c.daemon.use(c.nodes(tuple(urls)))
         return str(c.daemon.node)
 
-    def query(self, *what: str, limit: int = _QUERIED) -> list[dict[str, Any]]:
-        """History, coins and balance of addresses or scripts (hex)."""
-        return [self._query(text, limit) for text in what]
+    def query(self, *what: Any) -> list[dict[str, Any]]:
+        """History, coins and balance of addresses or scripts (hex). `--limit 20` goes before them."""
+        words, limit = [str(word) for word in what], _QUERIED
+        if words[:1] == ["--limit"]:
+            if len(words) < 2 or not words[1].isdigit():
+                raise RpcError(INVALID_ARGUMENTS, "--limit needs a number; use it as: query --limit 20 address")
+            words, limit = words[2:], int(words[1])
+        return [self._query(text, limit) for text in words]
 
     def _query(self, text: str, limit: int) -> dict[str, Any]:
         c = self._controller
@@ -210,7 +244,9 @@ class LocalRPC:
 
     async def reorg(self, count: int = 3) -> str:
         """Undo that many blocks and take them in again."""
-        await self._controller.undo(int(count))
+        if type(count) is not int or count < 1:
+            raise RpcError(INVALID_ARGUMENTS, "how many blocks should be a number from 1 on")
+        await self._controller.undo(count)
         return f"undid {count} blocks"
 
     def stop(self) -> str:

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from twinlock.indexer.controller import Controller
 
 
+_ENDS = (OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError)
+"""What ends a connection and concerns nobody: nonsense, silence, or that the program ends."""
+
+
 class _Collector:
     """Reads the numbers when they are asked for, so that serving costs nothing."""
 
@@ -80,7 +84,7 @@ class MetricsServer:
         return 404, b"not found\n"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadError):
+        with contextlib.suppress(*_ENDS):
             async with asyncio.timeout(10):
                 head = await reader.readuntil(b"\r\n\r\n")
             status, body = self.answer(head.split(b" ", 2)[1].decode())

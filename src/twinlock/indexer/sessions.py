@@ -109,6 +109,7 @@ class SessionManager:
         self.unread: Hoard[Session] = Hoard(room.unread, _end_unread)
         self.unheard: Hoard[Session] = Hoard(room.unheard, _end_unheard)
         self.large = LargeAnswers(_reads, self.unread.fits, clock)
+        self.log_new = False  # whether requests of sessions to come are logged
         self.requests = 0
         self.requests_by_method: Counter[str] = Counter()
         self.costs = Costs(env, clock)
@@ -123,7 +124,9 @@ class SessionManager:
 
     def session(self) -> Session:
         """A new session, for a connection that is being made."""
-        return Session(self, next(self._numbers))
+        made = Session(self, next(self._numbers))
+        made.logged = self.log_new
+        return made
 
     async def listen(self, services: Iterable[Service], certificate: Certificate | None = None) -> None:
         """Open the doors."""
