@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from pathlib import Path
 
 import httpx
 import pytest
 from click.testing import CliRunner
 from msgspec import Raw
 from msgspec.structs import replace
-from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
+from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange, until
 
 from twinlock.cli.audit import audit
 from twinlock.protocol import routes
@@ -141,3 +142,30 @@ async def test_the_command_audits_a_server(exchange: Exchange) -> None:
     assert (row["market"], row["fills"], row["key"]) == ("ltc_btc", 2, exchange.running.key.public.hex())
     wrong = await asyncio.to_thread(CliRunner().invoke, audit, [*arguments, "--key", "02" + "11" * 32])
     assert (wrong.exit_code, json.loads(wrong.output)["code"]) == (1, "ledger.key")
+
+
+async def test_a_tail_that_was_cut_off_is_found(exchange: Exchange, tmp_path: Path) -> None:
+    """By a tip that is known, or by the server's own head; the replay of the rest holds."""
+    await traded(exchange)
+    await exchange.running.manager.suspend("ltc_btc")
+    market = exchange.running.manager.markets["ltc_btc"]
+    await until(lambda: market.schedule.stopped(market.now()))
+    await (await exchange.guest()).ask(routes.CONFIG, None)
+    lines = await ledger(exchange)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    whole.write_bytes(b"\n".join(lines) + b"\n")
+    cut.write_bytes(b"\n".join(lines[:-1]) + b"\n")
+    head = ["--head", f"https://localhost:{exchange.running.port}"]
+    head += ["--certificate", str(exchange.running.certificate)]
+
+    async def audited(*arguments: object) -> tuple[int, str]:
+        words = [*map(str, arguments), "--json"]
+        result = await asyncio.to_thread(CliRunner().invoke, audit, words)
+        told = json.loads(result.output)
+        return result.exit_code, told["markets"][0]["tip"] if told["ok"] else told["code"]
+
+    _, tip = await audited(whole)
+    assert (await audited(cut))[0] == 0
+    assert await audited(whole, "--tip", tip, *head) == (0, tip)
+    assert await audited(cut, "--tip", tip) == (1, "ledger.truncated")
+    assert await audited(cut, *head) == (1, "ledger.truncated")

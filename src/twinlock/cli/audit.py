@@ -6,9 +6,9 @@ import json
 import ssl
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 from urllib.parse import urlsplit
 
 import click
@@ -17,7 +17,7 @@ import msgspec
 
 from twinlock.errors import TwinlockError
 from twinlock.protocol.audit import Auditor
-from twinlock.protocol.ledger import Entry, Epoch, LedgerError, Record, Removal, parse_line
+from twinlock.protocol.ledger import Entry, Epoch, LedgerError, Record, Removal, digest, parse_line
 from twinlock.protocol.wire import encode
 
 _PAGE = 1_000
@@ -37,16 +37,28 @@ class _Place(msgspec.Struct):
 @click.argument("source")
 @click.option("--key", help="The server's public key, hex. Without it: what the server, or the file itself, names.")
 @click.option("--certificate", type=click.Path(exists=True, path_type=Path), help="The server's certificate, PEM.")
+@click.option("--tip", "tips", multiple=True, help="A tip that an earlier audit told, hex: the ledger must contain it.")
+@click.option("--head", help="A server, as https://host:7232, whose ledger must not go on after the last entry.")
 @click.option("--order", "order_id", default="", help="Show also what the ledger tells of this order ID.")
 @click.option("--save", type=click.File("wb"), help="Keep the entries, one a line, as evidence.")
 @click.option("--json", "as_json", is_flag=True, help="Tell the result as JSON.")
 def audit(
-    source: str, key: str | None, certificate: Path | None, order_id: str, save: BinaryIO | None, *, as_json: bool
+    source: str,
+    key: str | None,
+    certificate: Path | None,
+    tips: tuple[str, ...],
+    head: str | None,
+    order_id: str,
+    save: BinaryIO | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Replay the ledger at SOURCE with the true matcher.
 
     SOURCE is a file of entries, one a line; a server such as https://host:7232 for all of its markets; or one market's
     ledger such as https://host:7232/api/ledger/ltc/btc. Ends with 1 at the first record that does not hold.
+
+    A ledger whose last entries were cut off replays as well: only --tip and --head find what is missing at its end.
     """
     run = Run(order_id.lower(), save)
     try:
@@ -57,6 +69,10 @@ def audit(
         else:
             with Path(source).open("rb") as file:
                 run.replay(file, key)
+        run.must_contain(tips)
+        if head is not None:
+            with _client(certificate) as client:
+                run.must_end_with(lambda market, number: _page(client, head, market, number))
     except TwinlockError as error:
         _refuse(run, error, as_json)
     except (OSError, httpx.HTTPError, ValueError) as error:
@@ -73,6 +89,7 @@ class Run:
         self.at = _Place("", 0)
         self._order_id = order_id
         self._save = save
+        self._tips: set[str] = set()
 
     def replay(self, lines: Iterator[bytes] | BinaryIO, key: str | None) -> None:
         """Take every entry. Raises LedgerError."""
@@ -82,12 +99,35 @@ class Run:
             self.at = _place(entry)
             auditor = self.auditors.setdefault(self.at.market, Auditor(server_key))
             record = auditor.take_entry(entry)
+            self._tips.add(auditor.tip.hex())
             if self._order_id:
                 self.found += list(_mentions(record, self._order_id))
             if self._save is not None:
                 self._save.write(entry.line())
         if not self.auditors:
             raise LedgerError("there is no entry", code="ledger.empty", fix="name a ledger that has begun")
+
+    def must_contain(self, tips: Iterable[str]) -> None:
+        """Every tip that is known from elsewhere was met. Raises LedgerError."""
+        for tip in tips:
+            if tip.lower() not in self._tips:
+                _cut_off(f"no record has the digest {tip}, which an earlier audit saw")
+
+    def must_end_with(self, following: Callable[[str, int], Sequence[bytes]]) -> None:
+        """The server's ledgers end where these do. following: a market's lines from a number on. Raises LedgerError."""
+        for market, auditor in self.auditors.items():
+            self.at = _Place(market, auditor.last)
+            last, *more = following(market, auditor.last) or [b""]
+            if not last or digest(bytes(parse_line(last).record)) != auditor.tip:
+                _cut_off(f"the server has another record at number {auditor.last} of {market}, or none")
+            if more:
+                _cut_off(f"the server's ledger of {market} goes on after number {auditor.last}")
+
+
+def _cut_off(message: str) -> NoReturn:
+    raise LedgerError(
+        message, code="ledger.truncated", fix="get the ledger again, and ask its server what became of it"
+    )
 
 
 def _place(entry: Entry) -> _Place:
@@ -135,6 +175,13 @@ def remote(client: httpx.Client, source: str, key: str | None, sleep: Sleep) -> 
 
 def _path(market: str) -> str:
     return "/".join(market.split("_", 1))
+
+
+def _page(client: httpx.Client, root: str, market: str, first: int) -> list[bytes]:
+    """The first lines of a market's ledger from a number on."""
+    url = f"{root.rstrip('/')}/api/ledger/{_path(market)}"
+    lines: list[bytes] = _get(client, url, {"from": first, "count": 2}, time.sleep).content.splitlines()
+    return lines
 
 
 def _download(client: httpx.Client, url: str, sleep: Sleep) -> Iterator[bytes]:

@@ -52,6 +52,11 @@ class Auditor:
         """The orders at rest after the last record; only to look at."""
         return self._book
 
+    @property
+    def last(self) -> int:
+        """The number of the last record; -1 before the first."""
+        return self._number
+
     def take(self, line: bytes) -> Record:
         """Check and replay the next line of a ledger file. Raises LedgerError and changes nothing then."""
         return self.take_entry(parse_line(line))
