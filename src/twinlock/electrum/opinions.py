@@ -45,12 +45,12 @@ class Opinions:
         self._histories = histories
         self._clock = clock
         self._pace = pace
-        self._doubts: dict[CoinPoint, bytes] = {}
+        self._doubts: dict[CoinPoint, tuple[bytes, bool]] = {}
 
-    def doubt(self, point: CoinPoint, script: bytes) -> None:
-        """The present server shows no such output, or nothing that spends it: the next look asks about it."""
+    def doubt(self, point: CoinPoint, script: bytes, *, shown: bool) -> None:
+        """The next look asks about this output: the present server does not show it, or (shown) that it is spent."""
         if len(self._doubts) < DOUBTS_MAX:
-            self._doubts[point] = script
+            self._doubts[point] = script, shown
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -81,9 +81,9 @@ class Opinions:
 
     async def _hidden(self, other: Connection) -> LyingServerError | None:
         doubts, self._doubts = self._doubts, {}
-        for point, script in doubts.items():
+        for point, (script, shown) in doubts.items():
             theirs = await proven_status(self._histories, other, point, script)
-            if theirs is None:
+            if theirs is None or (shown and theirs.spender is None):
                 continue
             try:
                 # Asked after the other one, so that it cannot be the slower one only.

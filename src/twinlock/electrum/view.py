@@ -181,7 +181,7 @@ class ChainView:
         """What became of an output; None where no such output pays the script, or its transaction is gone."""
         status = await self._ask(lambda: output_status(self._histories, self._client, point, script))
         if self._several and (status is None or status.spender is None):
-            self._opinions.doubt(point, script)
+            self._opinions.doubt(point, script, shown=status is not None)
         return status
 
     async def output(self, point: CoinPoint) -> OutputStatus | None:
