@@ -36,7 +36,7 @@ from twinlock.protocol.routes import AUDIT
 from twinlock.protocol.signing import signed
 from twinlock.protocol.swap import Party
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 

@@ -16,13 +16,13 @@ import pytest
 from tests.e2e.scenes.cast import Advised, Cast, Play, both_sides, honest, parameters, withholding
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import PLAN, Stage
-from tests.e2e.scenes.steps import assert_swapped, let_in_contract, let_in_everything, redemption
+from tests.e2e.scenes.steps import assert_swapped, let_in_contract, let_in_everything, rate_waiting, redemption
 from tests.e2e.scenes.theatre import Theatre, playing, wanted
 
 from twinlock.client.swapper.escalation import STEPS
 from twinlock.protocol.swap import Party
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 PATIENT = replace(PLAN, broadcast_timeout_ms=240_000)
@@ -89,12 +89,6 @@ async def until_rate(scene: Scene, payer: Party, rate: int) -> None:
 
     await scene.stage.patiently(enough)
     assert await rate_waiting(scene, payer) >= rate
-
-
-async def rate_waiting(scene: Scene, payer: Party) -> int:
-    node = scene.stage.exchange.nodes[scene.asset(payer)]
-    entry = await node.rpc("getmempoolentry", await redemption(scene, payer))
-    return int(entry["fees"]["descendant"] * 100_000_000) // int(entry["descendantsize"])
 
 
 # A higher minimum ----------------------------------------------------------------------------------------------------

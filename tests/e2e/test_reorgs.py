@@ -18,13 +18,20 @@ from tests.e2e.scenes.cast import Cast, Play, both_sides, honest, parameters, wi
 from tests.e2e.scenes.forgery import pays, rogue
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import PLAN
-from tests.e2e.scenes.steps import assert_swapped, contract, let_in_contract, let_in_everything, redemption
+from tests.e2e.scenes.steps import (
+    assert_swapped,
+    contract,
+    let_in_contract,
+    let_in_everything,
+    rate_waiting,
+    redemption,
+)
 from tests.e2e.scenes.theatre import Theatre, playing, wanted
 
 from twinlock.protocol.swap import Party
 from twinlock.simnet.node import NodeError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 TWO_DEEP = replace(PLAN, confirmations=2, broadcast_timeout_ms=60_000)
@@ -137,8 +144,7 @@ async def outbid(scene: Scene, payer: Party) -> None:
     node, contract = scene.stage.exchange.nodes[scene.asset(payer)], scene.contracts[payer]
     side, leg = pays(scene, payer), rogue(scene, payer).swap(scene.match_id).swap.legs[payer]
     value = scene.amount(payer)
-    mempool = await node.rpc("getmempoolentry", await redemption(scene, payer))
-    rate = 3 * int(mempool["fees"]["descendant"] * 100_000_000) // int(mempool["descendantsize"])
+    rate = 3 * await rate_waiting(scene, payer)
     signed = await side.wallet.sign_refund(bytes.fromhex(scene.match_id), leg.contract, leg.coin_id, value, rate)
     try:
         await node.rpc("sendrawtransaction", signed.raw.hex())

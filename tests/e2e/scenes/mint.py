@@ -63,8 +63,9 @@ class Mint:
     async def spender(self, symbol: str, coin: str) -> str | None:
         """What waits in the mempool to spend a coin."""
         for txid in await self._nodes[symbol].mempool():
-            if coin in _spends(await self._transaction(symbol, txid)):
-                return txid
+            with suppress(NodeError):  # it may have left by now
+                if coin in _spends(await self._transaction(symbol, txid)):
+                    return txid
         return None
 
     async def arrived(self, symbol: str, txid: str) -> None:

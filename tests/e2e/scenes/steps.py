@@ -6,6 +6,7 @@ from tests.e2e.scenes.scene import Fate, Scene
 
 from twinlock.protocol.reputation import Outcome
 from twinlock.protocol.swap import Party
+from twinlock.simnet.node import COIN_ATOMS, NodeError
 
 
 async def let_in_contract(scene: Scene, payer: Party) -> None:
@@ -31,6 +32,17 @@ async def redemption(scene: Scene, payer: Party) -> str:
 
     await scene.stage.patiently(waits)
     return found[-1]
+
+
+async def rate_waiting(scene: Scene, payer: Party) -> int:
+    """What it pays, with the children that lift it, in atoms per vbyte; 0 at the moment in which it is replaced."""
+    try:
+        entry = await scene.stage.exchange.nodes[scene.asset(payer)].rpc(
+            "getmempoolentry", await redemption(scene, payer)
+        )
+    except NodeError:
+        return 0
+    return int(entry["fees"]["descendant"] * COIN_ATOMS) // int(entry["descendantsize"])
 
 
 async def contract(scene: Scene, payer: Party) -> str:
