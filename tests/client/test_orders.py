@@ -14,7 +14,7 @@ from tests.client.world import FUNDS, RATE, World, world
 from twinlock.client.conditional import ConditionRecord
 from twinlock.client.drafts import LimitAsk
 from twinlock.client.errors import MisbehaviourError, OrderError, RequestTimeoutError
-from twinlock.client.events import EpochReplayed, ServerAccused
+from twinlock.client.events import EpochReplayed, Notice, ServerAccused
 from twinlock.client.store.records import EvidenceRecord, OrderRecord
 from twinlock.client.trader import Trader
 from twinlock.protocol import envelope
@@ -254,8 +254,10 @@ async def test_several_matches_of_one_order_spend_its_coins_one_after_another(it
     await it.call(bob.limit(MARKET, Side.BUY, 3 * LOT, RATE))
     await it.close_epoch()
     assert len(bob.swaps()) == len(it.traders["alice"].swaps()) == 3
+    it.fuses["bob"].pauses = [0.5]  # each contract spends the change of the one before, which must be out first
     await it.settle(lambda: all(swap.outcome == "swapped" for trader in it.traders.values() for swap in trader.swaps()))
     await it.until(lambda: bob.wallet("btc").balance().locked == 0)
+    assert not [event for event in it.events["bob"] if isinstance(event, Notice)]
 
 
 async def test_options_travel_only_to_servers_that_know_them(it: World) -> None:

@@ -57,6 +57,8 @@ class Fuse:
         self.burnt = False
         self.sent: list[tuple[int, bytes]] = []
         """Asset and raw transaction of every broadcast that reached the network."""
+        self.pauses: list[float] = []
+        """Seconds that each of the next broadcasts is on its way to the network."""
 
     def light(self, operations: int, *, before: bool) -> None:
         self.left, self.before, self.burnt = operations, before, False
@@ -131,6 +133,8 @@ class FusedView(ChainView):
     async def broadcast(self, raw: bytes) -> str:
         if not self.floor(raw):
             raise RejectedError("blockchain.transaction.broadcast", 1, "mempool min fee not met")
+        if self.fuse.pauses:
+            await self._clock.sleep(self.fuse.pauses.pop(0))
         with self.fuse.spend():
             txid = await super().broadcast(raw)
             self.fuse.sent.append((self.coin.asset_id, raw))

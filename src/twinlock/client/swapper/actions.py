@@ -59,7 +59,7 @@ class Actions:
     async def make_contract(self, record: SwapRecord) -> None:
         async with self._funds[record.order_key]:
             await self._make_contract(record)
-        await self.broadcast_contract(record)
+            await self.broadcast_contract(record)  # the next contract spends this one's change
 
     async def _make_contract(self, record: SwapRecord) -> None:
         desk, swap, party = self._desk, record.swap, record.party
