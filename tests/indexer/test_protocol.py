@@ -14,8 +14,8 @@ from tests.indexer.test_session import SCRIPT, VECTORS, World, name, world
 from tests.indexer.wire import Refused, Wallet
 
 from twinlock.indexer.daemon import DaemonError
+from twinlock.indexer.lines import padded
 from twinlock.indexer.methods import METHODS
-from twinlock.indexer.session import padded
 from twinlock.kernels.scan import OUTPUT, Scan, hashx, scan_block, scan_tx, sha256d
 
 pytestmark = pytest.mark.anyio

@@ -21,10 +21,9 @@ from twinlock.electrum.framing import NO_REQUEST, LineDecoder, Request, decode_r
 from twinlock.errors import TwinlockError
 from twinlock.indexer import extras, handlers
 from twinlock.indexer.costs import Account, Address, address_of, group_of
-from twinlock.indexer.daemon import DaemonError, DaemonGoneError
+from twinlock.indexer.lines import LARGE_BODY, Large, Line, body_of, error_line, padded, result_line, told, whole
 from twinlock.indexer.methods import (
     BAD_REQUEST,
-    DAEMON_ERROR,
     EXCESSIVE,
     INTERNAL_ERROR,
     INVALID_REQUEST,
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from twinlock.indexer.sessions import SessionManager
 
 log = structlog.get_logger("indexer.sessions")
-_encode = msgspec.json.Encoder().encode
 _TURN_SECONDS = 0.005
 """How long one session is answered before others have their turn."""
 
@@ -57,47 +55,16 @@ _ERROR_COST, _MOST_OWED = 0.5, 5.0
 """What a refusal costs, and how much may be owed before it is charged without an answer."""
 
 _LATE = "too late"
-_RESULT, _ERROR = b'{"jsonrpc":"2.0","result":%b,"id":%b}\n', b'{"jsonrpc":"2.0","error":%b,"id":%b}\n'
-_RESULT_1, _ERROR_1 = b'{"result":%b,"error":null,"id":%b}\n', b'{"result":null,"error":%b,"id":%b}\n'
-_UNPADDED, _LEAST_PADDED = 1024, 1024
-"""Bytes of a session that are not padded, and the smallest size of a packet after them."""
-
-_LARGE_BODY = 1 << 16
-"""Bytes of a result from which on it is not copied any more."""
-
 _AROUND = 100
 """Bytes of a line besides its result, about."""
 
-_HERE = b"\0"
 Handler = Callable[..., Any]
 
 
-class Large(tuple[bytes | memoryview, ...]):
-    """A line in pieces."""
-
-    __slots__ = ()
-
-
-Reply = bytes | Large
-"""A line."""
 _HANDLERS: dict[str, Handler] = {
     method.name: getattr(handlers, method.handler, None) or getattr(extras, method.handler)
     for method in METHODS.values()
 }
-
-
-def padded(packet: bytes, before: int, most: int) -> bytes:
-    """A packet of whole lines with spaces in its last one, so that its size is a power of two: whoever looks at an
-    encrypted connection could tell answers by their sizes. before: bytes sent earlier. most: bytes of a packet.
-
-    >>> packet = b'{"id":1,"result":null}\\n'
-    >>> len(padded(packet, 2000, 9000)), padded(packet, 2000, 9000)[-3:], padded(packet, 0, 9000) == packet
-    (1024, b' }\\n', True)
-    """
-    size = min(most, max(_LEAST_PADDED, 1 << (len(packet) - 1).bit_length()))
-    if before < _UNPADDED or size <= len(packet):
-        return packet
-    return b"%b%b%b" % (packet[:-2], b" " * (size - len(packet)), packet[-2:])
 
 
 class Session(asyncio.Protocol):
@@ -297,7 +264,7 @@ class Session(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    def _say(self, line: Reply) -> None:
+    def _say(self, line: Line) -> None:
         if isinstance(line, bytes):
             self._out.append(line)
             self._said += len(line)
@@ -310,7 +277,7 @@ class Session(asyncio.Protocol):
         if self._transport is None:
             return
         if self._out:
-            if self._said < _LARGE_BODY or self._padding:
+            if self._said < LARGE_BODY or self._padding:
                 data = b"".join(self._out)
                 if self._padding:
                     data = padded(data, self.sent, self.env.max_send)
@@ -351,7 +318,7 @@ class Session(asyncio.Protocol):
         elif reply is not None:
             self._ask(self._later(reply))
 
-    def _answer(self, request: Request) -> Reply | Awaitable[Reply] | None:
+    def _answer(self, request: Request) -> Line | Awaitable[Line] | None:
         """The reply line, or what will give it; None for a notification."""
         silent = request.id is msgspec.UNSET
         try:
@@ -385,18 +352,14 @@ class Session(asyncio.Protocol):
             log.info("request", session=self.number, method=method.name)
         self._owed += method.cost
 
-    def _reply(self, request_id: Any, result: Any) -> Reply:
-        shape = _RESULT if self._modern else _RESULT_1
-        body = memoryview(result) if isinstance(result, msgspec.Raw) else _encode(result)
+    def _reply(self, request_id: Any, result: Any) -> Line:
+        body = body_of(result)
         self.charge(len(body) / self.env.bandwidth_unit_cost)
         if len(body) > self.env.max_send - _AROUND:
             return self._error(request_id, INVALID_REQUEST, f"response too large (over {self.env.max_send:,d} bytes)")
-        if len(body) < _LARGE_BODY:
-            return shape % (body, _encode(request_id))
-        head, _, tail = (shape % (_HERE, _encode(request_id))).partition(_HERE)
-        return Large((head, body, tail))
+        return result_line(self._modern, body, request_id)
 
-    async def _awaited(self, request_id: Any, method: Method, result: Awaitable[Any]) -> Reply:
+    async def _awaited(self, request_id: Any, method: Method, result: Awaitable[Any]) -> Line:
         try:
             return self._reply(request_id, await result)
         except asyncio.CancelledError as error:
@@ -410,21 +373,13 @@ class Session(asyncio.Protocol):
             return self._error(request_id, INTERNAL_ERROR, "internal server error")
 
     def _refusal(self, request_id: Any, error: TwinlockError) -> bytes:
-        if isinstance(error, RpcError):
-            return self._error(request_id, error.number, str(error))
-        if isinstance(error, DaemonError):
-            told = {"code": error.number, "message": str(error)}
-            return self._error(request_id, DAEMON_ERROR, f"daemon error: DaemonError({told})")
-        if isinstance(error, DaemonGoneError):
-            return self._error(request_id, DAEMON_ERROR, f"daemon error: {error}")
-        return self._error(request_id, INTERNAL_ERROR, str(error))
+        return self._error(request_id, *told(error))
 
     def _error(self, request_id: Any, number: int, message: str) -> bytes:
         self._owed += _ERROR_COST
-        body = _encode({"code": number, "message": message})
-        return (_ERROR if self._modern is not False else _ERROR_1) % (body, _encode(request_id))
+        return error_line(self._modern, number, message, request_id)
 
-    async def _later(self, reply: Awaitable[Reply]) -> None:
+    async def _later(self, reply: Awaitable[Line]) -> None:
         self._say(await reply)
         self.flush()
 
@@ -446,8 +401,7 @@ class Session(asyncio.Protocol):
                 else:
                     reply = self._answer(request)
                 if reply is not None:
-                    whole = reply if isinstance(reply, bytes | Large) else await reply
-                    replies.append((whole if isinstance(whole, bytes) else b"".join(whole)).rstrip(b"\n"))
+                    replies.append(whole(reply if isinstance(reply, bytes | Large) else await reply))
                     gathered += len(replies[-1])
                     self._gather(len(replies[-1]))
                 if self.manager.clock.monotonic() > end:
