@@ -19,7 +19,7 @@ import uvloop
 
 from twinlock.cli.accounts import account, bond
 from twinlock.cli.configs import config_group, write_template
-from twinlock.cli.keys import api, completion, key
+from twinlock.cli.keys import api, completion, key, page
 from twinlock.cli.pasts import evidence, history, swap
 from twinlock.cli.pinned import pin
 from twinlock.cli.recovery import recover
@@ -35,6 +35,7 @@ from twinlock.client.events import Event
 from twinlock.client.seed import LENGTHS, fresh
 from twinlock.client.trader import initialize
 from twinlock.seams import SystemEntropy
+from twinlock.web.trader import pages
 
 EXAMPLES = """
 \b
@@ -132,7 +133,7 @@ async def _run(setting: Setting) -> None:
     entropy = SystemEntropy()
     async with await opened(setting, entropy) as trader:
         events = trader.events()
-        async with serving(trader, entropy) as address:
+        async with serving(trader, entropy, pages()) as address:
             _say(setting, {"event": "ready", "control": address.url, "pid": address.pid})
             printing = asyncio.create_task(_print_events(setting, events))
             await stop.wait()
@@ -177,6 +178,7 @@ client.add_command(history)
 client.add_command(key)
 client.add_command(market)
 client.add_command(order)
+client.add_command(page)
 client.add_command(pin)
 client.add_command(recover)
 client.add_command(swap)

@@ -6,10 +6,12 @@ import click
 import msgspec
 from click.shell_completion import get_completion_class
 
-from twinlock.cli.setting import Setting, ask, pass_setting
+from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import table
 from twinlock.client.control import requests, views
 from twinlock.client.control.openapi import document
+from twinlock.client.control.remote import Remote
+from twinlock.client.control.serve import find
 from twinlock.client.keyring import SCOPES, Scope
 
 KEY_EXAMPLES = """
@@ -55,6 +57,42 @@ def key_revoke(setting: Setting, name: str) -> None:
     """From now on the key opens nothing."""
     found = ask(setting, lambda remote: remote.delete(f"/keys/{name}", views.Accepted))
     setting.show(found, lambda: table(["revoked"], [[name]]))
+
+
+PAGE_KEY = "page"
+"""Name of the key that the browser gets."""
+
+PAGE_EXAMPLES = """
+\b
+Examples:
+  twinlock client page
+  twinlock client page --look
+"""
+
+
+@click.command(epilog=PAGE_EXAMPLES)
+@click.option("--look", is_flag=True, help="Let it look, not trade.")
+@pass_setting
+def page(setting: Setting, *, look: bool) -> None:
+    """Print the address of the trader's page, with a fresh key behind the #. Needs the daemon.
+
+    A page that was opened before loses its key. Paying out is never possible from the page.
+    """
+    scopes: list[Scope] = ["read"] if look else ["read", "trade"]
+
+    async def fresh(remote: Remote) -> views.KeyView:
+        if PAGE_KEY in {row.name for row in await remote.get("/keys", list[views.KeyView])}:
+            await remote.delete(f"/keys/{PAGE_KEY}", views.Accepted)
+        return await remote.post("/keys", views.KeyView, requests.NewKey(PAGE_KEY, scopes))
+
+    made = tell(setting, fresh)
+    address = find(setting.config().folder)
+    assert address is not None, "it just answered"
+    url = f"{address.url}/#{made.key}"
+    if setting.as_json:
+        click.echo(msgspec.json.encode({"url": url, "scopes": scopes}))
+    else:
+        click.echo(url)
 
 
 @click.command()

@@ -1,4 +1,5 @@
 """The pages' server side: static files, sent with headers that let nothing from elsewhere in.
 
-The operator's page stands (`operator`); it talks to the operator API of `twinlock.server.admin`.
+`operator` is the exchange operator's page, over `twinlock.server.admin`; `trader` is the trader's, over
+`twinlock.client.control`.
 """

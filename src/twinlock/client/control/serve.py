@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import msgspec
 import uvicorn
 
 from twinlock.client.control.app import Control
+from twinlock.client.control.pages import NO_PAGES, Page
 from twinlock.client.errors import ConfigError
 from twinlock.client.store.files import write_durably
 from twinlock.client.trader import Trader
@@ -31,14 +32,14 @@ class Address(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def serving(trader: Trader, entropy: Entropy) -> AsyncIterator[Address]:
-    """Serve until the block ends; `<data_dir>/control.json` tells where meanwhile."""
+async def serving(trader: Trader, entropy: Entropy, pages: Mapping[str, Page] = NO_PAGES) -> AsyncIterator[Address]:
+    """Serve until the block ends; `<data_dir>/control.json` tells where meanwhile. pages: shown to any browser here."""
     listen = trader.config.control.listen
     if listen.rpartition(":")[0] not in ("127.0.0.1", "localhost", "[::1]"):
         raise ConfigError("the control interface listens on the loopback device only", fix="use 127.0.0.1:0")
     token = entropy.token(32).hex()
     config = uvicorn.Config(
-        Control(trader, token).app(),
+        Control(trader, token, pages).app(),
         log_config=None,
         access_log=False,
         lifespan="off",

@@ -12,6 +12,7 @@ from twinlock.client.store.records import BondRecord, EvidenceRecord, OrderRecor
 from twinlock.client.trader import Trader
 from twinlock.client.venue import Venue
 from twinlock.protocol.messages.book import Candles
+from twinlock.protocol.messages.config import Market
 from twinlock.protocol.messages.explain import Explanation
 from twinlock.protocol.orders import OrderType, Side, TimeInForce
 from twinlock.protocol.swap import act_by
@@ -72,6 +73,7 @@ def wallet_view(side: CoinSide) -> views.WalletView:
     balance = side.wallet.balance()
     return views.WalletView(
         side.coin.symbol,
+        side.coin.conversion_factor,
         balance.available,
         balance.locked,
         balance.in_swap,
@@ -90,20 +92,24 @@ def bond_view(trader: Trader, bond: BondRecord) -> views.BondView:
 
 
 def market_views(venue: Venue) -> list[views.MarketView]:
-    desk = venue.desk
-    if desk.config is None:
-        return []
-    found = []
-    for market in desk.config.markets:
-        spot = venue.spots.get((market.base, market.quote))
-        base, quote = desk.asset(market.base).symbol, desk.asset(market.quote).symbol
-        rate = spot.rate if spot else 0
-        found.append(
-            views.MarketView(
-                desk.host, market.name, base, quote, market.lot_size, market.rate_step, market.epoch_ms, rate
-            )
-        )
-    return found
+    return [_market_view(venue, market) for market in venue.desk.config.markets] if venue.desk.config else []
+
+
+def _market_view(venue: Venue, market: Market) -> views.MarketView:
+    base, quote = venue.desk.asset(market.base), venue.desk.asset(market.quote)
+    spot = venue.spots.get((market.base, market.quote))
+    return views.MarketView(
+        host=venue.desk.host,
+        name=market.name,
+        base=base.symbol,
+        quote=quote.symbol,
+        lot_size=market.lot_size,
+        rate_step=market.rate_step,
+        epoch_ms=market.epoch_ms,
+        last_rate=spot.rate if spot else 0,
+        base_factor=base.unit_info.conventional.conversion_factor,
+        quote_factor=quote.unit_info.conventional.conversion_factor,
+    )
 
 
 async def book_view(venue: Venue, market: str) -> views.BookView:

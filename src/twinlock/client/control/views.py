@@ -67,9 +67,10 @@ class ExplanationView(View, frozen=True):
 
 
 class WalletView(View, frozen=True):
-    """Every atom once."""
+    """Every atom once. factor: atoms in a whole coin."""
 
     asset: str
+    factor: int
     available: Atoms
     locked: Atoms
     in_swap: Atoms
@@ -94,7 +95,7 @@ class BondView(View, frozen=True):
 
 
 class MarketView(View, frozen=True):
-    """One market as the server offers it; `last_rate` is 0 before the first price."""
+    """One market as the server offers it; `last_rate` is 0 before the first price. Factors: atoms in a whole coin."""
 
     host: str
     name: str
@@ -104,6 +105,8 @@ class MarketView(View, frozen=True):
     rate_step: Rate
     epoch_ms: int
     last_rate: Rate
+    base_factor: int
+    quote_factor: int
 
 
 class BookRow(View, frozen=True):
