@@ -42,7 +42,8 @@ bench-indexer: setup
 
 # Longer lives of the storage with a crash and a full disk at every single operation, and long stories on real nodes.
 soak-indexer: setup-tests
-	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_power_cuts.py tests/indexer/test_reorg_fuzz.py \
+	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_power_cuts.py tests/indexer/test_kills.py \
+	  tests/indexer/test_reorg_fuzz.py \
 	  tests/indexer/test_siege.py --timeout=3600
 
 bench-server: setup-tests

@@ -14,7 +14,7 @@ from twinlock.indexer.storage.manifest import StorageError, TooDeepError
 from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.indexer.storage.seam import Storage
 from twinlock.indexer.storage.segments import SegmentStorage
-from twinlock.kernels.scan import hashx, scan_block
+from twinlock.kernels.scan import hashx, scan_block, sha256d
 from twinlock.seams import SeededEntropy
 
 SCRIPTS = [hashx(script) for script in scripts_of(12)]
@@ -46,6 +46,11 @@ def truth(blocks: list[Block]) -> MemoryStorage:
     storage = MemoryStorage()
     grow(storage, blocks)
     return storage
+
+
+def truth_of_raw(raws: list[bytes]) -> MemoryStorage:
+    """The oracle of raw blocks."""
+    return truth([Block(sha256d(raw[:80]), raw) for raw in raws])
 
 
 def opened(disk: MemoryDisk, reorg_limit: int = 10) -> SegmentStorage:

@@ -35,7 +35,7 @@ from twinlock.indexer.prefetcher import Prefetcher
 from twinlock.indexer.progress import LogLines, Progress, Show, forecast
 from twinlock.indexer.sessions import SessionManager
 from twinlock.indexer.storage.bulk import BulkError
-from twinlock.indexer.storage.disk import RealDisk
+from twinlock.indexer.storage.disk import Disk, RealDisk
 from twinlock.indexer.storage.manifest import DamagedError, TooDeepError
 from twinlock.indexer.storage.segments import open_storage
 from twinlock.indexer.trouble import Troubles
@@ -71,9 +71,18 @@ class Controller:
     """One indexer of one chain. `stop` ends it; `ready` says whether wallets are served."""
 
     def __init__(
-        self, env: Env, clock: Clock, entropy: Entropy, network: PeerNetwork | None = None, show: Show | None = None
+        self,
+        env: Env,
+        clock: Clock,
+        entropy: Entropy,
+        network: PeerNetwork | None = None,
+        show: Show | None = None,
+        disk: Disk | None = None,
     ) -> None:
-        """network: the world of other servers, the real one by default. show: shows a first sync's progress."""
+        """network: the world of other servers, the real one by default. show: shows a first sync's progress.
+
+        disk: where the index lives, the data directory by default.
+        """
         self.env = env
         self._lock = DirectoryLock(env.data_dir)
         self._show = show or LogLines(clock, lambda line: log.info("first sync", progress=line))
@@ -86,7 +95,7 @@ class Controller:
         self.reorg_limit = reorg_limit_of(env, self.coin)
         self.daemon = Daemon(*self.nodes(env.daemon_urls))
         self.room = shares(env.memory)
-        disk = RealDisk(env.data_dir)
+        disk = disk or RealDisk(env.data_dir)
         self.storage, damage = open_storage(disk, self.coin.genesis_hash, self.reorg_limit, self.room.chores)
         if damage:
             log.error("the index was damaged", reason=damage)
