@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.server.conftest import BTC, LOT, RATE, Exchange
+from tests.server.conftest import BTC, LOT, Exchange
 from tests.server.memory_chain import MemoryChain
+from tests.server.settlement import settle
 
 from twinlock.chain.coins import COINS, Network, coin
 from twinlock.protocol import routes
-from twinlock.protocol.orders import Side
 from twinlock.server.config import Config, MarketSection
 
 pytestmark = pytest.mark.anyio
@@ -54,21 +54,10 @@ async def sampled(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Sampled]:
     await exchange.close()
 
 
-async def test_the_server_matches_and_audits_it(sampled: Sampled) -> None:
+async def test_the_server_trades_it_to_the_end(sampled: Sampled) -> None:
     number = sampled.sample.asset_id
-    market = (number, BTC)
     maker, taker = await sampled.trader(), await sampled.trader()
     [asset] = [asset for asset in (await maker.ask(routes.CONFIG, None)).assets if asset.id == number]
     assert (asset.symbol, asset.unit_info.atomic_unit) == ("smpl", "grains")
-    funds = sampled.chains[number].fund(maker.new_key(), 10 * LOT)
-    money = sampled.chains[BTC].fund(taker.new_key(), 10 * LOT)
-    sold = await maker.place(maker.limit_order(market, Side.SELL, LOT, RATE, funds))
-    await maker.booked(sold.order_id, market)
-    await taker.place(taker.limit_order(market, Side.BUY, LOT, RATE, money))
-    [made] = await taker.note(routes.MATCH)
-    match_id = bytes(made.match_id)
-    _, secret_hash = maker.new_secret()
-    lock = made.server_time // 1000 + 20 * 3600
-    await maker.ask(routes.INIT, await maker.make_contract(match_id, number, LOT, secret_hash, lock, funds))
-    audit = await taker.note(routes.AUDIT)
-    assert audit.match_id == match_id
+    await settle(sampled, maker, taker, (number, BTC))
+    assert [(await trader.connect()).score for trader in (maker, taker)] == [1, 1]

@@ -83,6 +83,7 @@ class Trader:
         self.arrived = asyncio.Condition()
         self.matches: dict[bytes, Match] = {}
         self.swap_keys: dict[bytes, PrivateKey] = {}
+        self._received: dict[bytes, int] = {}
         self.reveals = True
         self.lies = False
         self.acknowledge: Callable[[Sequence[Match]], list[Acknowledgement]] = self.acknowledge_all
@@ -252,6 +253,8 @@ class Trader:
         """Send an order, and check the receipt's signature."""
         route: Any = {PlaceLimit: routes.LIMIT, PlaceMarket: routes.MARKET, PlaceCancel: routes.CANCEL}[type(order)]
         result: OrderResult = await self.ask(route, order)
+        if isinstance(order, PlaceLimit | PlaceMarket):
+            self._received[bytes(result.order_id)] = order.base if order.side == Side.BUY else order.quote
         return result
 
     async def booked(self, order_id: bytes, market: tuple[int, int]) -> None:
@@ -311,13 +314,9 @@ class Trader:
         ]
 
     def receive_address(self, found: Match) -> str:
-        """Fresh, on the chain where the counterparty's order does not want to be paid."""
-        key = self.swap_key(bytes(found.match_id))
-        for chain in self.chains.values():
-            own = chain.address(key)
-            if own.split("1")[0] != found.address.split("1")[0]:
-                return own
-        raise AssertionError("no chain to be paid on")
+        """Fresh, on the chain that the order receives; none for an order of somebody else."""
+        received = self._received.get(bytes(found.order_id))
+        return "" if received is None else self.chains[received].address(self.swap_key(bytes(found.match_id)))
 
     async def counterparty(self, match_id: bytes, order_id: bytes = b"") -> str:
         """Where the other side wants to be paid, once the server has said so; order_id: of who trades with itself."""
