@@ -43,13 +43,19 @@ SIGHTS = st.one_of(
 PACKETS = st.builds(packet, theirs=st.booleans(), secret=st.sampled_from([b"", SECRET]))
 
 
+def test_a_refund_that_no_block_holds_is_outbid_with_a_public_secret() -> None:
+    own = Sight(median_time=LOCKS["own"], spent_depth=1, secret=SECRET)
+    refunded = [Sight(median_time=LOCKS["theirs"] + 1, spent_depth=depth) for depth in (0, 1)]
+    assert [decide(packet(), own, theirs) for theirs in refunded] == [Move.REDEEM, Move.WAIT]
+
+
 @given(PACKETS, SIGHTS, SIGHTS)
 def test_it_only_does_what_can_succeed(held: Packet, own: Sight, theirs: Sight) -> None:
     other = theirs if held.theirs is not None else None
     move = decide(held, own, other)
     if move is Move.REDEEM:
         assert other is not None
-        assert other.open
+        assert other.open or other.contested
         assert SECRET in (held.secret, own.secret, other.secret)
     if move is Move.REFUND:
         assert own.open

@@ -48,6 +48,11 @@ class Sight(msgspec.Struct, frozen=True, kw_only=True):
         """Unspent, or spent by a transaction of ours that no block holds yet and that may need a higher fee."""
         return self.unspent or (self.ours and self.spent_depth == 0)
 
+    @property
+    def contested(self) -> bool:
+        """Refunded by its sender in a transaction that no block holds; a redemption that pays more may replace it."""
+        return self.spent_depth == 0 and not self.secret and not self.ours
+
 
 def secret_of(packet: Packet, own: Sight, theirs: Sight | None) -> bytes:
     """The secret, once anything shows it; else nothing."""
@@ -59,7 +64,7 @@ def decide(packet: Packet, own: Sight, theirs: Sight | None) -> Move:
     paid = theirs is not None and theirs.spent_depth is not None and bool(theirs.secret)
     if theirs is not None and secret_of(packet, own, theirs):
         # The counterparty's coin first: what is refunded instead would be less than what was agreed.
-        if theirs.open:
+        if theirs.open or theirs.contested:
             return Move.REDEEM
         if paid:
             return Move.DONE if theirs.final else Move.WAIT
