@@ -225,7 +225,12 @@ async def test_admin_commands_change_a_running_exchange_and_leave_a_record(
     told = await admin(live, "explain", account)
     [miss] = told["outcomes"]
     assert (miss["name"], miss["score"], miss["link"]) == ("preimage miss", -2, receipt.order_id.hex())
-    assert [order["status"] for order in await admin(live, "orders", account)] == ["revoked"]
+    told = await admin(live, "orders", account)
+    assert [(order["otype"], order["status"], order["byserver"]) for order in told] == [
+        (3, "revoked", True),  # the cancel that stands for the revocation
+        (1, "revoked", False),
+    ]
+    assert told[0]["target"] == told[1]["oid"]
     assert (await admin(live, "forgive", account))["forgiven"] is True
     for looking in (["book", "ltc_btc"], ["matches", "ltc_btc"], ["assets"], ["outcomes", account]):
         await admin(live, *looking)

@@ -105,6 +105,8 @@ class Operator:
                 "status": stored.status.name.lower(),
                 "qty": 0 if isinstance(stored.order, CancelOrder) else stored.order.quantity,
                 "filled": 0 if isinstance(stored.order, CancelOrder) else stored.order.filled,
+                "target": Hex(stored.order.target_id) if isinstance(stored.order, CancelOrder) else Hex(),
+                "byserver": not any(stored.order.commitment),
                 "time": stored.order.server_time,
                 "epoch": stored.epoch,
             }
