@@ -88,10 +88,11 @@ def intake(*, tls: bool = False, profile: str = "") -> dict[str, Any]:
     """Orders from as many connections as there are accounts."""
     settings = {"accounts": ACCOUNTS, "coins": ORDERS, "epoch_ms": LONG_EPOCH_MS, "tls": tls, "profile": profile}
     with host(**settings) as (pid, port):
-        cpu = cpu_seconds(pid)
+        cpu, loop = cpu_seconds(pid), cpu_seconds(pid, loop_only=True)
         found: dict[str, Any] = answer("intake", port, int(tls), ACCOUNTS, ORDERS, WINDOW)
-        used = cpu_seconds(pid) - cpu
-    return found | {"server_cpu_us_per_order": round(used / found["orders"] * 1e6)}
+        cpu, loop = cpu_seconds(pid) - cpu, cpu_seconds(pid, loop_only=True) - loop
+    each = 1e6 / found["orders"]
+    return found | {"server_cpu_us_per_order": round(cpu * each), "loop_cpu_us_per_order": round(loop * each)}
 
 
 def feed(rate: int, *, tls: bool = False, profile: str = "") -> dict[str, Any]:

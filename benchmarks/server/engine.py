@@ -249,7 +249,9 @@ async def _watch(done: Callable[[], bool]) -> tuple[float, float]:
 
 
 def main() -> None:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), cache_logger_on_first_use=True
+    )
     what, url, profile = (*sys.argv[1:], "", "")[:3]
     if what == "cycle":
         print(json.dumps(cycle(profile)))

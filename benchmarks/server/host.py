@@ -127,5 +127,7 @@ def _write(profile: cProfile.Profile, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR), cache_logger_on_first_use=True
+    )
     uvloop.run(serve(msgspec.json.decode(sys.argv[1], type=Parameters)))

@@ -91,9 +91,9 @@ class Reader:
         self._selector.unregister(link)
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process."""
-    with open(f"/proc/{pid}/stat") as file:  # noqa: PTH123
+def cpu_seconds(pid: int, *, loop_only: bool = False) -> float:
+    """User and system time of a process, or of its first thread, in which the event loop runs."""
+    with open(f"/proc/{pid}/task/{pid}/stat" if loop_only else f"/proc/{pid}/stat") as file:  # noqa: PTH123
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

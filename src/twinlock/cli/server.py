@@ -171,7 +171,11 @@ def run(path: Path, log_level: str) -> None:
     """Run the exchange until it is told to stop. SIGHUP restarts it without closing its ports."""
     config = load_config(path)
     level: int = getattr(logging, log_level.upper())
-    structlog.configure(processors=_processors(), wrapper_class=structlog.make_filtering_bound_logger(level))
+    structlog.configure(
+        processors=_processors(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        cache_logger_on_first_use=True,  # else each line that is not written costs as much as a look at an order
+    )
     kept = uvloop.run(_run(config, path))
     if kept:
         become(kept, sys.orig_argv if Path(sys.orig_argv[0]).is_absolute() else [sys.executable, *sys.orig_argv[1:]])
