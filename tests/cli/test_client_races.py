@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import msgspec
 import pytest
 from click.testing import CliRunner
@@ -112,9 +115,28 @@ def test_without_a_daemon_trading_ends_with_the_code_for_no_answer(folder: Path)
     assert CliRunner().invoke(main, [*options, "order", "list"]).exit_code == 3
 
 
-def test_every_group_shows_examples_and_shells_can_complete() -> None:
-    for name in ("account", "bond", "condition", "config", "evidence", "history", "key", "market", "order", "swap"):
-        assert "twinlock client" in CliRunner().invoke(main, ["client", name, "--help"]).output.split("Examples:")[1]
+def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    for name, command in group.commands.items():
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, (*path, name))
+
+
+EVERY = list(commands(client, ("client",)))
+
+
+@pytest.mark.parametrize(("path", "command"), EVERY, ids=[" ".join(path) for path, _ in EVERY])
+def test_every_command_explains_itself_its_options_and_shows_how_it_is_called(
+    path: tuple[str, ...], command: click.Command
+) -> None:
+    shown = CliRunner().invoke(main, [*path, "--help"]).output
+    group, name = path[-2:]
+    assert re.search(rf"\b{group}( --\S+ \S+| --json)* {name}\b", shown.partition("Examples:")[2]), shown
+    assert command.help
+    assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_shells_can_complete() -> None:
     assert sorted(client.commands) == list(client.list_commands(None))  # type: ignore[arg-type]
     assert "_TWINLOCK_COMPLETE" in CliRunner().invoke(main, ["client", "completion", "bash"]).output
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from urllib.parse import quote
 
 import click
 from rich.table import Table
 
-from twinlock.cli.account import account_explain
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import clock_time, coins_of, table
 from twinlock.client.control import requests, views
@@ -17,6 +18,7 @@ ACCOUNT_EXAMPLES = """
 Examples:
   twinlock client account show
   twinlock client --json account show
+  twinlock client account explain
 """
 
 BOND_EXAMPLES = """
@@ -28,12 +30,28 @@ Examples:
 """
 
 
-@click.group(epilog=ACCOUNT_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=ACCOUNT_EXAMPLES)
 def account() -> None:
     """Accounts follow from the seed; the first bond makes one."""
 
 
-account.add_command(account_explain)
+@account.command("explain")
+@click.option("--host", default="", help="The server; the first configured one without it.")
+@pass_setting
+def account_explain(setting: Setting, host: str) -> None:
+    """Every point of your score, with the match or order that it came from, signed by the server."""
+    path = "/account/explain" + (f"?host={quote(host)}" if host else "")
+    found = ask(setting, lambda remote: remote.get(path, views.ExplanationView))
+    if not setting.as_json:
+        tier = found.bonded_tier - found.penalties
+        click.echo(f"score {found.score}, tier {tier}: bonds for {found.bonded_tier}, penalties {found.penalties}")
+        if found.cancel_score:
+            click.echo(f"of that {found.cancel_score} for cancelling too much")
+    rows = [
+        [outcome.name, str(outcome.score), "yes" if outcome.counts else "no more", f"{outcome.kind} {outcome.link}"]
+        for outcome in found.outcomes
+    ]
+    setting.show(found, lambda: table(["outcome", "points", "counts", "came from"], rows))
 
 
 @account.command("show")
@@ -45,14 +63,14 @@ def account_show(setting: Setting) -> None:
     setting.show(found, lambda: table(["server", "account", "tier", "connected"], rows))
 
 
-@click.group(epilog=BOND_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=BOND_EXAMPLES)
 def bond() -> None:
     """Bonds: locked for a time, then returned. They are renewed to keep the tier."""
 
 
 @bond.command("post")
 @click.argument("asset")
-@click.option("--tier", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--tier", type=click.IntRange(1), default=1, show_default=True, help="How many tiers to keep.")
 @click.option("--host", default="", help="The server; the first configured one without it.")
 @pass_setting
 def bond_post(setting: Setting, asset: str, tier: int, host: str) -> None:

@@ -19,6 +19,7 @@ import uvloop
 
 from twinlock.cli.accounts import account, bond
 from twinlock.cli.configs import config_group, write_template
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.keys import api, completion, key, page
 from twinlock.cli.pasts import evidence, history, swap
 from twinlock.cli.pinned import pin
@@ -42,6 +43,10 @@ EXAMPLES = """
 Examples:
   twinlock client --config trader.toml init
   twinlock client --config trader.toml run
+  twinlock client --config trader.toml status
+  twinlock client --config trader.toml page
+  twinlock client api > client-api.json
+  eval "$(twinlock client completion bash)"
   twinlock client --config trader.toml wallet address btc
   twinlock client --config trader.toml bond post btc
   twinlock client --config trader.toml order limit ltc_btc sell 0.5 0.0025
@@ -69,8 +74,14 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES)
-@click.option("--config", type=click.Path(path_type=Path), default=Path("twinlock.toml"), envvar="TWINLOCK_CONFIG")
+@click.group(cls=ExampledGroup, epilog=EXAMPLES)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("twinlock.toml"),
+    envvar="TWINLOCK_CONFIG",
+    help="The configuration file.",
+)
 @click.option(
     "--password-file",
     type=click.Path(exists=True, path_type=Path),

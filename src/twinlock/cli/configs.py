@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import msgspec
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, pass_setting
 from twinlock.client.errors import ConfigError
 
@@ -65,7 +66,7 @@ def write_template(path: Path) -> None:
         raise ConfigError(f"cannot write {path}: {error.strerror}", fix="choose another place with --config") from error
 
 
-@click.group("config", epilog=EXAMPLES)
+@click.group("config", cls=ExampledGroup, epilog=EXAMPLES)
 def config_group() -> None:
     """The configuration file."""
 
@@ -75,7 +76,8 @@ def config_group() -> None:
 def config_write(setting: Setting) -> None:
     """Write a file with explanations, where there is none yet."""
     write_template(setting.path)
-    click.echo(f"{setting.path} is written", err=True)
+    told = msgspec.json.encode({"file": str(setting.path)}) if setting.as_json else f"{setting.path} is written"
+    click.echo(told, err=not setting.as_json)
 
 
 @config_group.command("check")

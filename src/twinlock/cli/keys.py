@@ -6,6 +6,7 @@ import click
 import msgspec
 from click.shell_completion import get_completion_class
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import table
 from twinlock.client.control import requests, views
@@ -23,14 +24,22 @@ Examples:
 """
 
 
-@click.group(epilog=KEY_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=KEY_EXAMPLES)
 def key() -> None:
     """Keys for programs that use the local interface."""
 
 
 @key.command("create")
 @click.argument("name")
-@click.option("--scope", "scopes", type=click.Choice(SCOPES), multiple=True, default=("read",), show_default=True)
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice(SCOPES),
+    multiple=True,
+    default=("read",),
+    show_default=True,
+    help="What it may.",
+)
 @pass_setting
 def key_create(setting: Setting, name: str, scopes: tuple[Scope, ...]) -> None:
     """Make a key and print it, this once."""

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import click
 import msgspec
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import clock_time, priced, table, traded, until_text
 from twinlock.client.control import views
@@ -19,6 +20,7 @@ SWAP_EXAMPLES = """
 \b
 Examples:
   twinlock client swap list
+  twinlock client --json swap list
 """
 
 HISTORY_EXAMPLES = """
@@ -45,7 +47,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
 }
 
 
-@click.group(epilog=SWAP_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=SWAP_EXAMPLES)
 def swap() -> None:
     """Follow the settlement of matches."""
 
@@ -57,7 +59,7 @@ def swap_list(setting: Setting) -> None:
     _show_swaps(setting, ended=False)
 
 
-@click.group(epilog=HISTORY_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=HISTORY_EXAMPLES)
 def history() -> None:
     """What was traded."""
 
@@ -71,8 +73,8 @@ def history_list(setting: Setting) -> None:
 
 @history.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--what", type=click.Choice(list(KINDS)), default="trades", show_default=True)
-@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True)
+@click.option("--what", type=click.Choice(list(KINDS)), default="trades", show_default=True, help="Rows.")
+@click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True, help="Of FILE.")
 @click.option("--market", default="", help="For epochs and candles.")
 @click.option("--host", default="", help="The server; the first configured one without it.")
 @click.option("--bin", "bin_size", default="1h", show_default=True, help="The length of a candle.")
@@ -98,7 +100,7 @@ def history_export(
         click.echo(f"{len(rows)} rows are in {file}", err=True)
 
 
-@click.group(epilog=EVIDENCE_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=EVIDENCE_EXAMPLES)
 def evidence() -> None:
     """What proves that a server cheated, or dropped an order of ours."""
 

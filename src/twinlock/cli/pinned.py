@@ -11,6 +11,7 @@ import tomlkit
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting
 from twinlock.cli.showing import table
 from twinlock.client import config as configuration
@@ -28,7 +29,7 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=EXAMPLES)
 def pin() -> None:
     """Certificates and keys of servers as first seen. Another one stops the conversation, until you say otherwise."""
 

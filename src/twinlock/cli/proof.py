@@ -36,7 +36,13 @@ def proof() -> None:
 
 
 @proof.command(epilog=EXAMPLES)
-@click.option("--config", type=click.Path(path_type=Path), default=Path("twinlock.toml"), envvar="TWINLOCK_CONFIG")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("twinlock.toml"),
+    envvar="TWINLOCK_CONFIG",
+    help="The client's configuration file.",
+)
 @click.option(
     "--password-file",
     type=click.Path(exists=True, path_type=Path),

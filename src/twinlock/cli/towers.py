@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, pass_setting
 from twinlock.client.control.remote import daemon
 from twinlock.client.control.views import PacketView
@@ -20,7 +21,7 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=EXAMPLES)
 def tower() -> None:
     """What the watchtower has, or gets as files. Needs the daemon."""
 

@@ -8,6 +8,7 @@ import click
 import msgspec
 from rich.table import Table
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, pass_setting, tell
 from twinlock.cli.showing import clock_time, coins_of, priced, rate_of, sides, table, traded
 from twinlock.client.control import requests, views
@@ -20,6 +21,7 @@ MARKET_EXAMPLES = """
 \b
 Examples:
   twinlock client market list
+  twinlock client --json market list
   twinlock client --json market book ltc_btc
 """
 
@@ -31,7 +33,8 @@ Examples:
   twinlock client order estimate ltc_btc sell 0.5 0.0025
   twinlock client order max ltc_btc buy 0.0025
   twinlock client order several orders.json
-  twinlock client order cancel ORDER
+  twinlock client order list
+  twinlock client order cancel 3f1c9a
 """
 
 CONDITION_EXAMPLES = """
@@ -44,7 +47,7 @@ Examples:
 """
 
 
-@click.group(epilog=MARKET_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=MARKET_EXAMPLES)
 def market() -> None:
     """What can be traded, and the books. Needs the daemon."""
 
@@ -87,7 +90,7 @@ def market_book(setting: Setting, name: str) -> None:
     setting.show(found, lambda: table(["side", "quantity", "rate", "own"], rows))
 
 
-@click.group(epilog=ORDER_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=ORDER_EXAMPLES)
 def order() -> None:
     """Place, cancel and list orders. Needs the daemon."""
 
@@ -140,7 +143,7 @@ def order_limit(
 @click.argument("side", type=click.Choice(["buy", "sell"]))
 @click.argument("quantity")
 @click.option("--max-matches", type=click.IntRange(0), default=0, help="End after so many matches, each one swap.")
-@click.option("--tag", default="")
+@click.option("--tag", default="", help="Your own name for the order; placing it twice places it once.")
 @pass_setting
 def order_market(setting: Setting, name: str, side: str, quantity: str, max_matches: int, tag: str) -> None:
     """Sell QUANTITY of the base coin, or spend QUANTITY of the quote coin, at any rate."""
@@ -250,7 +253,7 @@ def order_max(setting: Setting, name: str, side: str, rate: str) -> None:
 _SHAPE = 'write it like [{"market": "ltc_btc", "side": "sell", "quantity": 100000000, "rate": 250000}]'
 
 
-@click.group(epilog=CONDITION_EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=CONDITION_EXAMPLES)
 def condition() -> None:
     """Orders that wait for a price on this machine: stop-limit, one-cancels-other. Needs the daemon."""
 

@@ -11,6 +11,7 @@ import msgspec
 import segno
 import tomlkit
 
+from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting
 from twinlock.cli.showing import coin_of, table
 from twinlock.client import config as configuration
@@ -24,13 +25,26 @@ EXAMPLES = """
 \b
 Examples:
   twinlock client wallet show
+  twinlock client wallet coins btc
+  twinlock client wallet history btc --csv > btc.csv
   twinlock client wallet address btc --amount 0.01 --qr
   twinlock client wallet send btc bitcoin:bc1q...?amount=0.01
   twinlock client wallet send btc bc1q... 0.01 --coin TXID:0 --coin TXID:3
+  twinlock client wallet sweep btc bc1q...
+  twinlock client wallet sweep btc --key-file paper.wif
   twinlock client wallet bump btc TXID --fee-rate 40 --budget 0.0001
+  twinlock client wallet pull btc TXID --fee-rate 40 --budget 0.0001
+  twinlock client wallet freeze btc TXID:0
+  twinlock client wallet freeze btc TXID:0 --thaw
   twinlock client wallet psbt make btc 0.5 --out deposit.psbt
+  twinlock client wallet psbt sign btc deposit.psbt --out signed.psbt
   twinlock client wallet psbt send btc signed.psbt
+  twinlock client wallet labels set btc TXID rent
   twinlock client wallet labels export btc > labels.jsonl
+  twinlock client wallet labels import btc labels.jsonl
+  twinlock client wallet descriptor btc
+  twinlock client wallet rescan btc --gap-limit 200
+  twinlock client wallet add ltc --electrum ssl://electrum-ltc.example:51002
   twinlock client wallet add ltc --kind node --node http://127.0.0.1:9332/wallet/trade --node-secret ~/.litecoin/.cookie
 """
 
@@ -41,7 +55,7 @@ coins_option = click.option("--coin", "coins", multiple=True, metavar="TXID:INDE
 label_option = click.option("--label", default="", help="What to call the transaction.")
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(cls=ExampledGroup, epilog=EXAMPLES)
 def wallet() -> None:
     """Balances, addresses, payments."""
 
@@ -95,7 +109,13 @@ def descriptor(setting: Setting, symbol: str) -> None:
 
 @wallet.command("rescan")
 @click.argument("symbol")
-@click.option("--gap-limit", type=click.IntRange(20, 10_000), default=100, show_default=True)
+@click.option(
+    "--gap-limit",
+    type=click.IntRange(20, 10_000),
+    default=100,
+    show_default=True,
+    help="Addresses beyond the last used.",
+)
 @pass_setting
 def rescan(setting: Setting, symbol: str, gap_limit: int) -> None:
     """Look at more addresses beyond the last used one; a node looks through its blocks from the birthday on."""
@@ -109,7 +129,13 @@ def rescan(setting: Setting, symbol: str, gap_limit: int) -> None:
 
 @wallet.command("address")
 @click.argument("symbol")
-@click.option("--kind", type=click.Choice(["receive", "taproot", "deposit"]), default="receive", show_default=True)
+@click.option(
+    "--kind",
+    type=click.Choice(["receive", "taproot", "deposit"]),
+    default="receive",
+    show_default=True,
+    help="taproot: BIP 86; deposit: of a cold wallet, to trade with.",
+)
 @click.option("--amount", default="", help="Ask for so many whole coins.")
 @click.option("--label", default="", help="What the payer is to read.")
 @click.option("--qr", is_flag=True, help="Draw the request as a QR code.")
@@ -260,7 +286,13 @@ def labels() -> None:
 @click.argument("symbol")
 @click.argument("ref")
 @click.argument("text", default="")
-@click.option("--type", "subject", type=click.Choice(["tx", "addr", "output", "input", "pubkey", "xpub"]), default="tx")
+@click.option(
+    "--type",
+    "subject",
+    type=click.Choice(["tx", "addr", "output", "input", "pubkey", "xpub"]),
+    default="tx",
+    help="What REF is.",
+)
 @pass_setting
 def labels_set(setting: Setting, symbol: str, ref: str, text: str, subject: Any) -> None:
     """Name what REF refers to; without TEXT, take the name away."""
@@ -307,7 +339,9 @@ def freeze(setting: Setting, symbol: str, coins: tuple[str, ...], *, thaw: bool)
 @wallet.command("add")
 @click.argument("symbol")
 @click.option("--electrum", "servers", multiple=True, required=True, help="Such as ssl://host:50002; several may be.")
-@click.option("--kind", type=click.Choice(["light", "node", "cold"]), default="light", show_default=True)
+@click.option(
+    "--kind", type=click.Choice(["light", "node", "cold"]), default="light", show_default=True, help="Who has the keys."
+)
 @click.option("--proxy", default="", help="Such as socks5://127.0.0.1:9050, for Tor.")
 @click.option("--node", default="", help="Of node wallets: http://host:port/wallet/NAME.")
 @click.option("--node-secret", type=click.Path(), default="", help="File with user:password, such as the cookie.")
@@ -352,7 +386,9 @@ def _show_coins(setting: Setting, symbol: str, found: list[views.CoinView]) -> N
 def _show_psbt(setting: Setting, found: dict[str, str], out: Path | None) -> None:
     if out is not None:
         out.write_text(found["psbt"] + "\n")
-        click.echo(f"written to {out}", err=True)
+        click.echo(
+            msgspec.json.encode({"file": str(out)}) if setting.as_json else f"written to {out}", err=not setting.as_json
+        )
     elif setting.as_json:
         click.echo(msgspec.json.encode(found))
     else:
