@@ -7,7 +7,8 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.indexer.chains import Block, Coin, extend, random_chain, scripts_of
+from tests.indexer.chains import Block, Coin, extend, random_chain, scripts_of, transaction
+from tests.indexer.chains import block as block_of
 
 from twinlock.indexer.storage.disk import MemoryDisk, RealDisk
 from twinlock.indexer.storage.manifest import StorageError, TooDeepError
@@ -113,6 +114,35 @@ def test_a_bulk_build_equals_one_block_by_block() -> None:
     assert picture(storage) == picture(truth(blocks))
     storage.close()
     assert picture(opened(disk)) == picture(truth(blocks))
+
+
+@pytest.mark.parametrize("together", [0, 6, 12], ids=["block by block", "half in bulk", "in bulk"])
+def test_a_transaction_that_is_made_twice_counts_once_where_it_is_last(together: int) -> None:
+    script, twin = b"\x51\x66", transaction([(bytes(32), 0xFFFFFFFF)], [(50, b"\x51\x66")], b"twin")
+    blocks: list[Block] = []
+    for height in range(12):
+        other = transaction([(bytes(32), 0xFFFFFFFF)], [(1, b"\x51")], bytes([height]))
+        parent = blocks[-1].hash if blocks else bytes(32)
+        blocks.append(block_of(parent, height, [twin if height in (4, 9) else other]))
+    disk = MemoryDisk()
+    replaced = frozenset({blocks[4].hash})
+    storage = SegmentStorage(disk, "chain", 20, replaced=replaced)
+    if together:
+        bulk = storage.bulk(SeededEntropy(1))
+        for each in blocks[:together]:
+            bulk.add(each.raw)
+        storage.adopt(bulk)
+    grow(storage, blocks)
+    for checked in (storage, SegmentStorage(disk, "chain", 20, replaced=replaced)):
+        twin_hash = sha256d(twin)
+        assert checked.history(hashx(script)) == [(twin_hash, 9)]
+        assert [(coin.tx_hash, coin.height) for coin in checked.unspent(hashx(script))] == [(twin_hash, 9)]
+        assert checked.balance(hashx(script)) == 50
+        assert checked.find(twin_hash) == (9, 0)
+        assert checked.tx_hashes(4) == twin_hash
+    if together < 9:
+        storage.undo(), storage.undo(), storage.undo()
+        assert storage.history(hashx(script)) == []
 
 
 def test_a_reset_index_begins_anew_and_stays_so() -> None:

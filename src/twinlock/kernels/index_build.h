@@ -111,10 +111,11 @@ static void builder_dealloc(builder *b) {
 
 static PyObject *builder_add(builder *b, PyObject *args) {
     Py_buffer raw;
-    int auxpow = 0;
-    if (!PyArg_ParseTuple(args, "y*|p", &raw, &auxpow)) return NULL;
+    int auxpow = 0, coinless = 0, genesis = b->genesis;
+    if (!PyArg_ParseTuple(args, "y*|pp", &raw, &auxpow, &coinless)) return NULL;
     size_t header = 0;
     int failed;
+    b->genesis |= coinless;
     b->txids.size = b->offsets.size = b->pending.size = 0;
     Py_BEGIN_ALLOW_THREADS;
     uint8_t root[32];
@@ -122,6 +123,7 @@ static PyObject *builder_add(builder *b, PyObject *args) {
     if (!failed) failed = merkle_root_of(b->txids.data, b->txids.size / 32, root);
     if (!failed) failed = memcmp(root, (const uint8_t *)raw.buf + 36, 32) ? 2 : 0;
     Py_END_ALLOW_THREADS;
+    b->genesis = genesis;
     PyObject *result = NULL;
     if (failed < 0) PyErr_NoMemory();
     else if (failed == 2) PyErr_SetString(PyExc_ValueError, "the block's transactions are not those of its header");
@@ -311,7 +313,7 @@ static PyObject *builder_outpoints(builder *b, PyObject *unused) {
 }
 
 static PyMethodDef builder_methods[] = {
-    {"add", (PyCFunction)builder_add, METH_VARARGS, "add(raw, auxpow=False) -> (header, txids, offsets)"},
+    {"add", (PyCFunction)builder_add, METH_VARARGS, "add(raw, auxpow=False, coinless=False) -> (header, txids, offsets)"},
     {"held", (PyCFunction)builder_held, METH_NOARGS, "held() -> bytes of memory that rows take"},
     {"take", (PyCFunction)builder_take, METH_VARARGS, "take(part) -> (fundings, spendings), which it no longer holds"},
     {"give", (PyCFunction)builder_give, METH_VARARGS, "give(part, fundings, spendings, slice=0, slices=1): hold them again"},

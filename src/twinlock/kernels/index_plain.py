@@ -242,14 +242,14 @@ class Builder:
         self._given = (0, 0, 0)
         self._points: list[tuple[int, int, int]] = []
 
-    def add(self, raw: Buffer, auxpow: bool = False, /) -> tuple[bytes, bytes, bytes]:
-        """The next block. Returns its header, transaction hashes and offsets."""
+    def add(self, raw: Buffer, auxpow: bool = False, coinless: bool = False, /) -> tuple[bytes, bytes, bytes]:
+        """The next block. Returns its header, transaction hashes and offsets. coinless: what it pays does not count."""
         scan = scan_block(bytes(raw), auxpow)
         if not scan.tx_count:
             raise ValueError("the bytes are not a block")
         if merkle_root(scan.txids) != scan.header[36:68]:
             raise ValueError("the block's transactions are not those of its header")
-        for tx, vout, value, name in OUTPUT.iter_unpack(scan.outputs if self._txs else b""):
+        for tx, vout, value, name in OUTPUT.iter_unpack(scan.outputs if self._txs and not coinless else b""):
             self._coins[scan.txids[32 * tx : 32 * tx + 32], vout] = _Coin(name, self._txs + tx, vout, value)
         self._spent += [((prev, vout), self._txs + tx) for prev, vout, tx in INPUT.iter_unpack(scan.inputs)]
         self._txs += scan.tx_count

@@ -86,12 +86,22 @@ def unfinished_files(disk: Disk) -> set[str]:
 class BulkBuild:
     """Builds the first run of an index. `blocks` is how many it has; feed it the ones that follow.
 
+    replaced: hashes of blocks whose coins do not count.
     memory: bytes that rows may take.
     """
 
-    def __init__(self, disk: Disk, name: str, entropy: Entropy, auxpow: bool, memory: int) -> None:
+    def __init__(
+        self,
+        disk: Disk,
+        name: str,
+        entropy: Entropy,
+        auxpow: bool,
+        memory: int,
+        replaced: frozenset[bytes] = frozenset(),
+    ) -> None:
         self._disk = disk
         self._auxpow = auxpow
+        self._replaced = replaced
         self._memory = memory
         note = _read_note(disk)
         if note is not None and not _whole(disk, note):
@@ -115,10 +125,11 @@ class BulkBuild:
 
     def add(self, raw: bytes, spot: Spot | None = None) -> None:
         """The next block. Raises BulkError when it does not follow the last one, ValueError when it is none."""
-        header, txids, offsets = self._builder.add(raw, self._auxpow)
+        block_hash = sha256d(raw[:80])
+        header, txids, offsets = self._builder.add(raw, self._auxpow, block_hash in self._replaced)
         if header[4:36] != self._tip:
             raise BulkError(f"the block for height {self.blocks} does not follow the one before")
-        self._tip = sha256d(header[:80])
+        self._tip = block_hash
         row = BLOCK.pack(self._txs, self._heads_size, *(spot or (0xFFFFFFFF, 0, 0)), 0)
         for section, data in zip(self._waiting, (header, row, offsets, txids), strict=True):
             self._waiting[section].append(data)

@@ -19,6 +19,16 @@ SECTIONS = ("heads", "blocks", "offsets", "txids", "lookup", "scripts", "history
 NO_FILE = 0xFFFFFFFF
 """A block whose place in the node's block files is not known."""
 
+REPLACED = frozenset(
+    bytes.fromhex(block)[::-1]
+    for block in (
+        "00000000000271a2dc26e7667f8419f2e15416dc6955e5a6c6cdf3f2574dd08e",
+        "00000000000af0aed4792b1acee3d966af36cf5def14935db8de83d6f9306f2f",
+    )
+)
+"""Bitcoin's blocks 91722 and 91812: their only transactions were made again, and took the place of these, in 91880 and
+91842 (BIP 30). Wallets refuse a history that has a transaction twice."""
+
 _HEAD = struct.Struct("<IIQ10I")
 
 
@@ -112,10 +122,18 @@ class Piece:
 
 
 def block_piece(
-    segments: tuple[kernel.Segment, ...], height: int, first_tx: int, scan: Scan, spot: Spot | None
+    segments: tuple[kernel.Segment, ...],
+    height: int,
+    first_tx: int,
+    scan: Scan,
+    spot: Spot | None,
+    coinless: bool = False,
 ) -> Piece:
-    """The piece of one block on top of segments. Raises KeyError when it spends what they do not hold."""
-    outputs = scan.outputs if height else b""  # the first block's coins cannot be spent, and no server shows them
+    """The piece of one block on top of segments. Raises KeyError when it spends what they do not hold.
+
+    coinless: what it pays does not count. Nor does what the first block pays: it cannot be spent, no server shows it.
+    """
+    outputs = scan.outputs if height and not coinless else b""
     sections: Sections = kernel.connect(segments, scan.txids, outputs, scan.inputs)
     row = BLOCK.pack(first_tx, 0, *(spot or (NO_FILE, 0, 0)), 0)
     return Piece.of(height, first_tx, (scan.header, row, scan.offsets, scan.txids, *sections))

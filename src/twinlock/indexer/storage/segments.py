@@ -30,7 +30,7 @@ from twinlock.indexer.storage.manifest import (
     read_manifest,
     write_manifest,
 )
-from twinlock.indexer.storage.piece import Piece, Snapshot, TouchedPiece, block_piece, merge_pieces
+from twinlock.indexer.storage.piece import REPLACED, Piece, Snapshot, TouchedPiece, block_piece, merge_pieces
 from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, verified_run, write_merged
 from twinlock.indexer.storage.seam import Output, Place, Spot, Unspent
 from twinlock.kernels import index as kernel
@@ -60,9 +60,16 @@ class SegmentStorage:
     """
 
     def __init__(
-        self, disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20, verified_at_once: int = 1 << 30
+        self,
+        disk: Disk,
+        chain: str,
+        reorg_limit: int,
+        memory: int = 64 << 20,
+        verified_at_once: int = 1 << 30,
+        replaced: frozenset[bytes] = REPLACED,
     ) -> None:
         self._disk = disk
+        self._replaced = replaced
         self._reorg_limit = reorg_limit
         self._memory = memory
         self._verified_at_once = verified_at_once
@@ -224,8 +231,9 @@ class SegmentStorage:
 
     # -- changes
 
-    def append(self, block_hash: bytes, scan: Scan, spot: Spot | None = None) -> TouchedPiece:  # noqa: ARG002
-        piece = block_piece(self.segments, self.height + 1, self.tx_count, scan, spot)
+    def append(self, block_hash: bytes, scan: Scan, spot: Spot | None = None) -> TouchedPiece:
+        coinless = block_hash in self._replaced
+        piece = block_piece(self.segments, self.height + 1, self.tx_count, scan, spot, coinless)
         if not self._log and not self._manifest.runs:
             write_manifest(self._disk, self._manifest)
         self._log.append(piece.pack())
@@ -399,7 +407,8 @@ class SegmentStorage:
     def bulk(self, entropy: Entropy, auxpow: bool = False, memory: int = 1 << 40) -> BulkBuild:
         """Begin, or continue, the build of an index that is still empty; give it to `adopt` when it is complete."""
         assert self.height < 0
-        return BulkBuild(self._disk, f"run-{self._manifest.serial + 1}", entropy, auxpow, memory)
+        name = f"run-{self._manifest.serial + 1}"
+        return BulkBuild(self._disk, name, entropy, auxpow, memory, self._replaced)
 
     def adopt(self, build: BulkBuild) -> None:
         """Make a bulk build the index's beginning. Raises DamagedError, and forgets the build."""
