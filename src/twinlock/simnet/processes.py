@@ -88,7 +88,7 @@ class Process:
                 f"{self.name}: no {what} within {seconds:g} s: {self.tail()}", fix=f"Read {self.log}."
             ) from None
 
-    async def listening(self, port: int, seconds: float = 20.0) -> None:
+    async def listening(self, port: int, seconds: float = 60.0) -> None:
         """Return when the process accepts connections on this loopback port."""
 
         async def accepts() -> bool:

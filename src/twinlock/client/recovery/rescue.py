@@ -16,7 +16,7 @@ from twinlock.client.recovery.loose import LooseView, find_loose
 from twinlock.client.recovery.restore import check_network, restore
 from twinlock.client.seed import Phrase, keep
 from twinlock.client.store import Store
-from twinlock.client.store.records import BondRecord
+from twinlock.client.store.records import AccountRecord, BondRecord
 from twinlock.client.trader import Trader
 from twinlock.errors import TwinlockError
 
@@ -98,11 +98,9 @@ async def rescue(trader: Trader, *, finish: bool = True, say: Callable[[str], No
 
 def report_of(trader: Trader, silent: list[str]) -> Report:
     """The report as things stand now."""
-    accounts = [
-        AccountView(venue.desk.host, venue.desk.account.account_id.hex(), venue.desk.account.key_index)
-        for venue in trader.venues.values()
-        if venue.desk.account is not None and venue.desk.account.exists
-    ]
+    # As stored, not as logged in: the recovery file knows the account at a server that is gone.
+    known = [account for account in trader.store.all(AccountRecord) if account.exists]
+    accounts = [AccountView(account.host, account.account_id.hex(), account.key_index) for account in known]
     return Report(
         accounts=accounts,
         bonds=[showing.bond_view(trader, bond) for bond in trader.bonds()],
