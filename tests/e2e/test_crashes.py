@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
-from tests.e2e.story import Story, told
+from tests.e2e.scenes.players import Daemon
+from tests.e2e.scenes.scene import Fate, Scene
+from tests.e2e.scenes.stage import Stage, opened
+
+from twinlock.protocol.swap import Party
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 
-async def crash_server(story: Story) -> None:
-    await story.exchange.server.kill()
-    await story.exchange.server.start()
+class Market(NamedTuple):
+    """An exchange and the two who trade there, swap after swap."""
+
+    stage: Stage
+    maker: Daemon
+    taker: Daemon
 
 
-async def crash_maker(story: Story) -> None:
-    await story.maker.restart()
+async def crash_server(market: Market) -> None:
+    await market.stage.exchange.server.kill()
+    await market.stage.exchange.server.start()
 
 
-async def crash_taker(story: Story) -> None:
-    await story.taker.restart()
+async def crash_maker(market: Market) -> None:
+    await market.maker.restart()
 
 
-def crash_indexer(symbol: str) -> Callable[[Story], Awaitable[None]]:
-    async def crash(story: Story) -> None:
-        await story.exchange.indexers[symbol].kill()
-        await story.exchange.indexers[symbol].start()
+async def crash_taker(market: Market) -> None:
+    await market.taker.restart()
+
+
+def crash_indexer(symbol: str) -> Callable[[Market], Awaitable[None]]:
+    async def crash(market: Market) -> None:
+        await market.stage.exchange.indexers[symbol].kill()
+        await market.stage.exchange.indexers[symbol].start()
 
     return crash
 
 
-def crash_node(symbol: str) -> Callable[[Story], Awaitable[None]]:
-    async def crash(story: Story) -> None:
-        await story.exchange.nodes[symbol].kill()
-        await story.exchange.nodes[symbol].start()
+def crash_node(symbol: str) -> Callable[[Market], Awaitable[None]]:
+    async def crash(market: Market) -> None:
+        await market.stage.exchange.nodes[symbol].kill()
+        await market.stage.exchange.nodes[symbol].start()
 
     return crash
 
 
-CRASHES: dict[str, Callable[[Story], Awaitable[None]]] = {
+CRASHES: dict[str, Callable[[Market], Awaitable[None]]] = {
     "server": crash_server,
     "maker": crash_maker,
     "taker": crash_taker,
@@ -51,38 +64,25 @@ CRASHES: dict[str, Callable[[Story], Awaitable[None]]] = {
 }
 
 
-@pytest.mark.parametrize("process", sorted(CRASHES))
-async def test_kill_9_in_mid_swap_then_restart_then_completion(tmp_path: Path, process: str) -> None:
-    async with told(tmp_path) as story:
-        await story.match()
-        await story.maker.saw("swap_step", step="swap_sent")
-        await CRASHES[process](story)
-        await story.ended("swapped")
-        await story.assert_swapped()
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
 
 
-async def test_the_server_dies_after_both_contracts_and_the_swap_completes_without_it(tmp_path: Path) -> None:
-    async with told(tmp_path) as story:
-        await story.match()
-        await story.maker.saw("swap_step", step="audited")
-        await story.exchange.server.kill()
-        for client in story.clients:
-            await client.saw("swap_step", step="redeemed")
-            await client.until_settled()
-        await story.assert_swapped()
-
-        await story.exchange.server.start()
-        await story.ended("swapped")
-        await story.assert_swapped()
+@pytest.fixture(scope="module")
+async def market(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]) -> AsyncIterator[Market]:
+    for node in ("bitcoind", "litecoind"):
+        program(node)
+    async with opened(tmp_path_factory.mktemp("crashes")) as stage:
+        yield Market(stage, await stage.daemon("maker"), await stage.daemon("taker"))
 
 
-@pytest.mark.parametrize("payer", ["maker", "taker"])
-async def test_a_block_with_a_contract_is_reorganised_away_and_the_swap_completes(tmp_path: Path, payer: str) -> None:
-    async with told(tmp_path) as story:
-        await story.match()
-        client, asset = (story.maker, story.maker_asset) if payer == "maker" else (story.taker, story.taker_asset)
-        await client.saw("swap_step", step="swap_confirmed")
-        node = story.exchange.nodes[asset]
-        await node.invalidate(await node.rpc("getbestblockhash"))
-        await story.ended("swapped")
-        await story.assert_swapped()
+@pytest.mark.parametrize("process", CRASHES)
+async def test_kill_9_in_mid_swap_then_restart_then_completion(market: Market, process: str) -> None:
+    scene = Scene(market.stage, market.maker, market.taker)
+    await scene.match()
+    await scene.step(Party.MAKER, "swap_sent")
+    await CRASHES[process](market)
+    for party in Party:
+        await scene.ended(party, "swapped")
+    await scene.assert_books(dict.fromkeys(Party, Fate.REDEEMED))

@@ -36,6 +36,10 @@ PAPERS = {
 """What the signed transactions in records are for, by member."""
 
 
+ASIDE = ("ledger",)
+"""Records that have nothing to do with coins, and come with every epoch."""
+
+
 class Part(msgspec.Struct, frozen=True, kw_only=True):
     """How a client differs from a healthy one. skew_ms: its clock is ahead. die_at: the crossing, 0 for none.
     die_before, die_after: the same by name, such as ``send contract`` or ``store redemption``.
@@ -53,12 +57,14 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fate:
-    """Counts crossings. `diary` gets a line for each, `sent` every transaction that is broadcast, as hex."""
+    """Counts crossings, of swaps until one is closed. `diary` gets a line for each, `sent` every transaction that is
+    broadcast, as hex.
+    """
 
     def __init__(self, part: Part, folder: Path, store: SqliteStore) -> None:
         self._part = part
         self._count = 0
-        self._counting = False
+        self._counting = self._closed = False
         self._diary = folder.with_suffix(".crossings")
         self._sent = folder.with_suffix(".sent")
         self._papers: dict[bytes, str] = {}
@@ -68,11 +74,12 @@ class Fate:
         # What is known from an earlier life begins no count, but what is still under way goes on with it.
         swaps = any(not swap.closed for swap in store.all(SwapRecord))
         bonds = any(bond.state not in ("posted", "refunded") for bond in store.all(BondRecord))
-        self._counting = bonds if part.since == "bond" else swaps
+        self._counting, self._closed = bonds if part.since == "bond" else swaps, False
 
     def news(self, record: Record) -> str:
         """The word for a transaction that this record is the first to hold; empty if it holds none."""
         self._counting |= record.kind == self._part.since
+        self._closed |= isinstance(record, SwapRecord) and record.closed
         found = ""
         for member, what in PAPERS.get(type(record), {}).items():
             raw = getattr(record, member)
@@ -93,6 +100,8 @@ class Fate:
         if not self._counting:
             return
         self._count += 1
+        if self._closed and when == "after":
+            self._counting = self._closed = False
         with self._diary.open("a") as file:
             file.write(f"{self._count} {when} {what}\n")
         named = {"before": self._part.die_before, "after": self._part.die_after}[when]
@@ -112,7 +121,7 @@ class MortalStore:
     def put(self, record: Record) -> None:
         with self.transaction():
             # Of several records in one commit the one with a transaction gives the name.
-            self._news = self._fate.news(record) or self._news or record.kind
+            self._news = self._fate.news(record) or self._news or ("" if record.kind in ASIDE else record.kind)
             self._store.put(record)
 
     def get(self, record_type: type[R], key: str) -> R | None:
