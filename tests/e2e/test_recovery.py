@@ -1,87 +1,130 @@
-"""The disk is gone in mid-swap, on real nodes: the words, and where the server is dead the recovery file, suffice."""
+"""The disk is gone in mid-swap, on real nodes: `twinlock client recover` from the words, or from the recovery file.
+
+In the first act the server lives and the words suffice. In the second the server is dead, and the recovery file says
+what the server cannot: what is safe to finish is finished, the rest is refunded. The client dies at the step, and loses
+its disk there.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
-from tests.e2e.story import Story, told
-from tests.e2e.test_refunds import SHORT_LOCKS, pass_locks
+from tests.e2e.scenes.mortal import Part
+from tests.e2e.scenes.mortals import Mortal, ended, mortal
+from tests.e2e.scenes.power import Power
+from tests.e2e.scenes.scene import Fate, Scene
+from tests.e2e.scenes.stage import PLAN, Stage
+from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
-from twinlock.simnet.clients import Client
-from twinlock.simnet.processes import Process
+from twinlock.protocol.swap import Party
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
-
-def report_of(process: Process) -> dict[str, object]:
-    report: dict[str, object] = json.loads(
-        [line for line in process.log.read_text().splitlines() if line.startswith("{")][-1]
-    )
-    return report
-
-
-@pytest.mark.parametrize("role", ["taker", pytest.param("maker", marks=pytest.mark.soak)])
-async def test_the_words_finish_a_swap_while_the_server_lives(tmp_path: Path, role: str) -> None:
-    async with told(tmp_path) as story:
-        client = story.maker if role == "maker" else story.taker
-        await story.match()
-        await client.saw("swap_step", step="swap_accepted")
-        await client.kill()
-        words = client.lose_disk()
-        process = await client.recover(words)
-        assert await asyncio.wait_for(process.wait(), 120) == 0, process.tail(30)
-        report = report_of(process)
-        assert [swap["outcome"] for swap in report["swaps"]] == ["swapped"]  # type: ignore[attr-defined]
-        assert [bond["state"] for bond in report["bonds"]] == ["posted"]  # type: ignore[attr-defined]
-        await client.start()
-        await ended(story)
-        await story.assert_swapped()
+MAKER, TAKER = Party.MAKER, Party.TAKER
+PATIENT = replace(PLAN, broadcast_timeout_ms=30_000)
+Fates = tuple[Fate, Fate]
+GONE, BACK, PAID = Fate.ABSENT, Fate.REFUNDED, Fate.REDEEMED
+SWAPPED: Fates = (PAID, PAID)
+OUTCOMES = {GONE: "void", BACK: "refunded", PAID: "swapped"}
 
 
-async def test_the_file_finishes_a_swap_when_the_server_is_dead(tmp_path: Path) -> None:
-    async with told(tmp_path) as story:
-        await story.match()
-        await story.maker.saw("swap_step", step="audited")
-        await story.exchange.server.kill()
-        await story.taker.kill()
-        file = shutil.copy(story.taker.recovery_file, tmp_path / "copy.recovery")
-        words = story.taker.lose_disk()
-        process = await story.taker.recover(words, "--file", file)
-        assert await asyncio.wait_for(process.wait(), 180) == 3, process.tail(30)
-        assert [swap["outcome"] for swap in report_of(process)["swaps"]] == ["swapped"]  # type: ignore[attr-defined]
-        await story.exchange.server.start()
-        await story.taker.start()
-        await ended(story)
-        await story.assert_swapped()
+class Step(NamedTuple):
+    """Where `who` dies and loses its disk, and the fates of the contracts with the server's help and without.
+
+    No fates: that act is left out, as what is locked in the first can be refunded in the second only.
+    """
+
+    who: Party
+    part: Part
+    helped: Fates | None
+    alone: Fates
 
 
-@pytest.mark.soak
-async def test_the_file_refunds_a_swap_when_everybody_is_dead(tmp_path: Path) -> None:
-    async with told(tmp_path, SHORT_LOCKS) as story:
-        await story.match()
-        await story.maker.saw("swap_step", step="swap_accepted")
-        await story.taker.kill()
-        await story.exchange.server.kill()
-        await story.maker.kill()
-        file = shutil.copy(story.maker.recovery_file, tmp_path / "copy.recovery")
-        words = story.maker.lose_disk()
-        await pass_locks(story, SHORT_LOCKS.lock_maker_s)
-        process = await story.maker.recover(words, "--file", file)
-        assert await asyncio.wait_for(process.wait(), 180) == 3, process.tail(30)
-        assert [swap["outcome"] for swap in report_of(process)["swaps"]] == ["refunded"]  # type: ignore[attr-defined]
-        assert (await settled(story.maker))[story.maker_asset] < story.before["maker"][story.maker_asset]
+STEPS = {
+    # The server alone remembers such a match, and nothing is funded that only the server remembers.
+    "maker_before_its_contract": Step(MAKER, Part(die_before="store contract"), (GONE, GONE), (GONE, GONE)),
+    "maker_after_its_contract": Step(MAKER, Part(die_after="send contract"), SWAPPED, (BACK, GONE)),
+    "maker_before_its_redemption": Step(MAKER, Part(die_before="store redemption"), SWAPPED, SWAPPED),
+    "maker_after_its_redemption": Step(MAKER, Part(die_after="send redemption"), SWAPPED, SWAPPED),
+    "taker_before_its_contract": Step(TAKER, Part(die_before="store contract"), None, (BACK, GONE)),
+    "taker_after_its_contract": Step(TAKER, Part(die_after="send contract"), SWAPPED, (BACK, BACK)),
+    "taker_before_its_redemption": Step(TAKER, Part(die_before="store redemption"), SWAPPED, SWAPPED),
+}
+USUAL = ("maker_after_its_contract", "maker_before_its_redemption", "taker_after_its_contract")
+"""Told in every run; the others in the soak."""
 
 
-async def settled(client: Client) -> dict[str, int]:
-    await client.start()
-    await client.until_settled()
-    return await client.totals()
+async def tell(stage: Stage, name: str, power: Power) -> None:
+    step, server = STEPS[name], stage.exchange.server
+    async with stage.rogue(f"{name}-other") as other:
+        victim = await mortal(stage, f"{name}-victim")
+        accounts = [(await victim.account_id()).hex()]
+
+        if step.helped is not None:
+            scene = await up_to(stage, victim, other, step)
+            report = await victim.recovered()
+            assert [account["account_id"] for account in report["accounts"]] == accounts
+            assert [bond["state"] for bond in report["bonds"]] == ["posted"]
+            found = [swap["outcome"] for swap in report["swaps"]]
+            assert found == ([] if step.helped[step.who] is GONE else ["swapped"])
+            await assert_ended(scene, step.helped)
+
+        scene = await up_to(stage, victim, other, step)
+        file = shutil.copy(victim.recovery_file, stage.exchange.folder / f"{name}.recovery")
+        await power.cut(server)
+        recovering = asyncio.create_task(victim.recovered("--file", file, status=3))
+        if step.alone != SWAPPED:
+            await stage.calendar.passed(TAKER)
+            await stage.calendar.passed(MAKER)
+        report = await recovering
+        assert [account["account_id"] for account in report["accounts"]] == accounts
+        assert [swap["outcome"] for swap in report["swaps"]] == [OUTCOMES[step.alone[step.who]]]
+        await assert_ended(scene, step.alone)
 
 
-async def ended(story: Story) -> None:
-    for client in story.clients:
-        await client.until_settled()
+async def up_to(stage: Stage, victim: Mortal, other: Any, step: Step) -> Scene:
+    """A new match of the two, in which the victim has died at the step."""
+    await victim.become(step.part)
+    scene = Scene(stage, victim, other) if step.who is MAKER else Scene(stage, other, victim)
+    await scene.match()
+    await victim.died()
+    return scene
+
+
+async def assert_ended(scene: Scene, fates: Fates) -> None:
+    for party in Party:
+        assert await ended(scene, party) in (OUTCOMES[fates[party]], "unknown")
+    await scene.assert_books({party: fates[party] for party in Party})
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+async def theatre(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]
+) -> AsyncIterator[Theatre]:
+    for node in ("bitcoind", "litecoind"):
+        program(node)
+    names = wanted(request, __name__, STEPS)
+    power = Power(len(names))
+    stories: dict[str, Story] = {name: partial(tell, power=power) for name in names}
+    async with playing(tmp_path_factory.mktemp("recovery"), stories, PATIENT) as theatre:
+        yield theatre
+
+
+@pytest.mark.timeout(600)  # the first test waits for both acts of its story
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in USUAL else [pytest.mark.soak]) for name in STEPS]
+)
+async def test_the_disk_is_lost(theatre: Theatre, name: str) -> None:
+    await theatre.ends_well(name)

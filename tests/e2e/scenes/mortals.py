@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 from tests.e2e.scenes.chainbook import witness_of
 from tests.e2e.scenes.mortal import Part
-from tests.e2e.scenes.players import Daemon
+from tests.e2e.scenes.players import Daemon, Rogue
 from tests.e2e.scenes.scene import WITNESSES, Fate, Scene
 from tests.e2e.scenes.stage import Stage
 
@@ -123,7 +123,7 @@ class Mortal(Daemon):
         """It is dead: lose its disk, run `twinlock client recover` from the words, start again; what was reported."""
         words = self.lose_disk()
         process = await self.recover(words, *arguments)
-        ended = await asyncio.wait_for(process.wait(), PATIENCE)
+        ended = await asyncio.wait_for(process.wait(), 3 * PATIENCE)
         assert ended == status, process.tail(30)
         lines = [line for line in process.log.read_text().splitlines() if line.startswith("{")]
         report: dict[str, Any] = json.loads(lines[-1])
@@ -170,6 +170,8 @@ async def ended(scene: Scene, party: Party) -> str:
     if not isinstance(player, Mortal):
         end = await player.saw("swap_ended", match_id=scene.match_id)
         await player.until_settled()
+        if isinstance(player, Rogue) and (raw := player.swap(scene.match_id).own_tx):
+            scene.contracts[party] = f"{Tx.parse(raw).txid}:0"
         return str(end["outcome"])
     outcome = await player.outcome(scene.match_id)
     swap = await player.swap(scene.match_id)
