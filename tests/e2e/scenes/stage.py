@@ -30,7 +30,7 @@ PLAN = Plan(
     block_seconds=0.4,
     lock_taker_s=1_200,
     lock_maker_s=3_000,
-    broadcast_timeout_ms=15_000,
+    broadcast_timeout_ms=30_000,
     tx_wait_ms=6_000,
 )
 """Nobody waits for the locks, as the chains' time is moved; an honest client meets the deadlines on a busy machine."""
