@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,11 @@ def test_init_shows_the_words_once_and_restores_them_elsewhere(folder: Path, tmp
 
 def test_what_can_be_looked_at_without_a_daemon(folder: Path) -> None:
     run(folder, "init")
-    for command in (["wallet", "show"], ["swap", "list"], ["bond", "list"], ["evidence", "list"], ["history", "list"]):
+    looks = (
+        ["wallet", "show"],
+        *([name, "list"] for name in ("swap", "bond", "evidence", "history", "order", "condition")),
+    )
+    for command in looks:
         shown = run(folder, "--json", *command)
         assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
     assert json.loads(run(folder, "--json", "status").stdout)["network"] == "regtest"
@@ -78,3 +83,19 @@ def test_a_file_of_orders_that_is_none_is_refused_with_what_it_should_look_like(
 def test_the_status_says_until_when_it_is_safe_to_close(folder: Path) -> None:
     run(folder, "init")
     assert "Safe to close: as long as you like." in run(folder, "status").output
+
+
+def test_a_damaged_or_newer_store_is_told_with_the_way_back(folder: Path) -> None:
+    run(folder, "init")
+    path = folder / "data" / FILE_NAME
+    kept = path.read_bytes()
+    with sqlite3.connect(path) as database:
+        database.execute("PRAGMA user_version = 99")
+    database.close()
+    newer = run(folder, "status")
+    assert (newer.exit_code, "store.newer" in newer.output) == (5, True)
+    path.write_bytes(b"\xff" * len(kept))
+    damaged = run(folder, "status")
+    assert (damaged.exit_code, "store.corrupt" in damaged.output) == (5, True)
+    assert "twinlock client recover" in damaged.output
+    assert path.with_name(f"{FILE_NAME}.damaged-1").exists()

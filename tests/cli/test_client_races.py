@@ -112,7 +112,7 @@ def test_exit_codes_say_what_kind_of_refusal_it_was(error: OrderError, status: i
 
 def test_without_a_daemon_trading_ends_with_the_code_for_no_answer(folder: Path) -> None:
     options = ["client", "--config", str(folder / "twinlock.toml")]
-    assert CliRunner().invoke(main, [*options, "order", "list"]).exit_code == 3
+    assert CliRunner().invoke(main, [*options, "order", "cancel", "ab"]).exit_code == 3
 
 
 def commands(group: click.Group, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], click.Command]]:

@@ -58,7 +58,7 @@ Exit status:
   2  the command line is wrong
   3  no answer from a server, a chain or the daemon
   4  a wrong password, or a key that does not allow it
-  5  the store is in use or damaged
+  5  the store is in use, damaged or of a newer version
   6  not enough funds
  70  a defect of Twinlock
 """

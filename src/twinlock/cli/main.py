@@ -73,6 +73,7 @@ EXIT_CODES = {
     "store.password": FORBIDDEN,
     "store.locked": STORE,
     "store.corrupt": STORE,
+    "store.newer": STORE,
     "store.error": STORE,
     "wallet.short_funds": FUNDS,
     "session.offline": NO_ANSWER,

@@ -9,7 +9,7 @@ import msgspec
 from rich.table import Table
 
 from twinlock.cli.examples import ExampledGroup
-from twinlock.cli.setting import Setting, pass_setting, tell
+from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import clock_time, coins_of, priced, rate_of, sides, table, traded
 from twinlock.client.control import requests, views
 from twinlock.client.errors import OrderError
@@ -92,7 +92,7 @@ def market_book(setting: Setting, name: str) -> None:
 
 @click.group(cls=ExampledGroup, epilog=ORDER_EXAMPLES)
 def order() -> None:
-    """Place, cancel and list orders. Needs the daemon."""
+    """Place, cancel and list orders. All but the list need the daemon."""
 
 
 @order.command("limit")
@@ -166,7 +166,7 @@ def order_cancel(setting: Setting, order_id: str) -> None:
 @pass_setting
 def order_list(setting: Setting) -> None:
     """Every order, oldest first."""
-    found = tell(setting, lambda remote: remote.get("/orders", list[views.OrderView]))
+    found = ask(setting, lambda remote: remote.get("/orders", list[views.OrderView]))
     setting.show(found, lambda: _order_table(setting, found))
 
 
@@ -255,7 +255,7 @@ _SHAPE = 'write it like [{"market": "ltc_btc", "side": "sell", "quantity": 10000
 
 @click.group(cls=ExampledGroup, epilog=CONDITION_EXAMPLES)
 def condition() -> None:
-    """Orders that wait for a price on this machine: stop-limit, one-cancels-other. Needs the daemon."""
+    """Orders that wait for a price on this machine: stop-limit, one-cancels-other. All but the list need the daemon."""
 
 
 @condition.command("stop")
@@ -285,7 +285,7 @@ def condition_stop(
 @pass_setting
 def condition_list(setting: Setting) -> None:
     """Every condition, oldest first."""
-    found = tell(setting, lambda remote: remote.get("/conditions", list[views.ConditionView]))
+    found = ask(setting, lambda remote: remote.get("/conditions", list[views.ConditionView]))
     setting.show(found, lambda: _conditions(setting, found))
 
 

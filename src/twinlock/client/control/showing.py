@@ -8,7 +8,7 @@ from twinlock.client.conditional import ConditionRecord
 from twinlock.client.control import views
 from twinlock.client.desk import CoinSide
 from twinlock.client.epochs import EpochRecord
-from twinlock.client.store.records import BondRecord, EvidenceRecord, OrderRecord, SwapRecord
+from twinlock.client.store.records import AccountRecord, BondRecord, EvidenceRecord, OrderRecord, SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.client.venue import Venue
 from twinlock.protocol.messages.book import Candles
@@ -59,13 +59,14 @@ def candle_views(host: str, market: str, candles: Candles) -> list[views.CandleV
 
 def status_view(trader: Trader) -> views.StatusView:
     running = sum(not swap.outcome for swap in trader.swaps())
-    venues = [_venue_view(venue) for venue in trader.venues.values()]
+    venues = [_venue_view(trader, venue) for venue in trader.venues.values()]
     return views.StatusView(str(trader.config.network), venues, running, trader.safe_until())
 
 
-def _venue_view(venue: Venue) -> views.VenueView:
+def _venue_view(trader: Trader, venue: Venue) -> views.VenueView:
     desk = venue.desk
-    account = desk.account.account_id.hex() if desk.account and desk.account.exists else ""
+    known = desk.account or trader.store.get(AccountRecord, desk.host)  # stored, where nobody has connected yet
+    account = known.account_id.hex() if known and known.exists else ""
     return views.VenueView(desk.host, desk.session.ready.is_set(), account, venue.bonds.tier)
 
 

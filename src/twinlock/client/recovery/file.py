@@ -56,5 +56,5 @@ def read(key: bytes, sealed: bytes) -> Contents:
     except (InvalidTag, ValueError) as error:
         raise RecoveryFileError(
             "the recovery file does not open: it is another seed's, or damaged",
-            fix="use the seed that it was made with",
+            fix="use the words that it was made with, and their passphrase if there was one",
         ) from error

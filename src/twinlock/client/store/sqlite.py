@@ -146,8 +146,14 @@ def _check(db: sqlite3.Connection, path: Path) -> None:
         aside = _copy_aside(path)
         raise StoreCorruptError(
             f"the store {path} is damaged: {'; '.join(verdict)}",
-            fix=f"a copy is kept in {aside}; restore the newest {path.name}.v*.backup, or recover from the seed",
+            fix=f"a copy is kept in {aside}; {_way_back(path)}",
         )
+
+
+def _way_back(path: Path) -> str:
+    backups = sorted(path.parent.glob(f"{path.name}.v*.backup"), key=lambda found: found.stat().st_mtime)
+    recover = "remove it and run `twinlock client recover`: the words and the recovery file bring back all but labels"
+    return f"put {backups[-1]} in its place, or {recover}" if backups else recover
 
 
 def _copy_aside(path: Path) -> Path:
