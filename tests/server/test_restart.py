@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
+from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange, until
 from tests.server.trader import PATIENCE_S, Trader
 
 from twinlock.protocol import routes
@@ -102,6 +102,23 @@ async def test_a_restart_after_each_step_of_a_swap(any_exchange: Exchange) -> No
     assert [(await trader.connect()).score for trader in (maker, taker)] == [1, 1]
 
 
+async def test_a_match_whose_addresses_are_lost_with_the_server_ends_without_blame(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    maker, taker = await exchange.trader(), await exchange.trader()
+    maker.acknowledge = lambda _: []
+    funds = exchange.chains[LTC].fund(maker.new_key(), 10 * LOT)
+    money = exchange.chains[BTC].fund(taker.new_key(), 10 * LOT)
+    receipt = await maker.place(maker.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await maker.booked(receipt.order_id, MARKET)
+    await taker.place(taker.limit_order(MARKET, Side.BUY, 2 * LOT, RATE, money))
+    await maker.note(routes.MATCH)
+    await back(exchange, maker, taker)
+    await until(lambda: len(exchange.running.manager.executor) == 0)
+    for trader in (maker, taker):
+        result = await trader.connect()
+        assert (result.active_matches, result.score) == ([], 0)
+
+
 async def test_coins_promised_to_a_match_stay_locked_over_a_restart(any_exchange: Exchange) -> None:
     exchange = any_exchange
     maker, taker = await exchange.trader(), await exchange.trader()
@@ -110,7 +127,8 @@ async def test_coins_promised_to_a_match_stay_locked_over_a_restart(any_exchange
     receipt = await maker.place(maker.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
     await maker.booked(receipt.order_id, MARKET)
     await taker.place(taker.limit_order(MARKET, Side.BUY, 2 * LOT, RATE, money))
-    await taker.note(routes.MATCH)
+    [made] = await taker.note(routes.MATCH)
+    await maker.counterparty(bytes(made.match_id))
     await back(exchange, taker)
     with pytest.raises(RpcError) as caught:
         await taker.place(taker.limit_order(MARKET, Side.BUY, LOT, RATE, money))

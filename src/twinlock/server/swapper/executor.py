@@ -88,6 +88,8 @@ class SwapExecutor:
         self._endings = Endings(self._active, hub, database, locks, reputations, orders, key, clock)
         self._wake = asyncio.Event()
         self._new_blocks: set[int] = set()
+        self._unaddressed: list[Settling] = []
+        """Matches of before a restart that lack an address, which cannot be told any more; nobody is to blame."""
         for number, asset in assets.items():
             asset.on_block(partial(self._block, number))
 
@@ -230,6 +232,8 @@ class SwapExecutor:
             settling = Settling(stored, market.base, market.quote, self._policy)
             resume(settling, families, now)
             await self._lock_again(self._active.add(settling))
+            if settling.status is MatchStatus.NEWLY_MATCHED and not all(settling.swap.addresses):
+                self._unaddressed.append(settling)
         self._new_blocks.update(self._assets)
         self._wake.set()
 
@@ -259,7 +263,9 @@ class SwapExecutor:
         if watched:
             await asyncio.gather(*watched)
         now = self._clock.now_ms()
-        due = [
+        due = [(settling, Judgement(None, None)) for settling in self._unaddressed]
+        self._unaddressed.clear()
+        due += [
             (settling, judgement)
             for settling in self._active
             if not settling.searching and (judgement := judge(settling.swap, now)) is not None
