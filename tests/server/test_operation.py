@@ -232,10 +232,17 @@ async def test_admin_commands_change_a_running_exchange_and_leave_a_record(
     ]
     assert told[0]["target"] == told[1]["oid"]
     assert (await admin(live, "forgive", account))["forgiven"] is True
-    for looking in (["book", "ltc_btc"], ["matches", "ltc_btc"], ["assets"], ["outcomes", account]):
+    for looking in (
+        ["book", "ltc_btc"],
+        ["epoch-orders", "ltc_btc"],
+        ["matches", "ltc_btc"],
+        ["assets"],
+        ["outcomes", account],
+    ):
         await admin(live, *looking)
-        code, _, err = await command("admin", "--config", live.config, *looking)
+        code, out, err = await command("admin", "--config", live.config, *looking)
         assert code == 0, err
+        assert out.strip()  # nothing is said as "none"
     assert (await admin(live, "suspend", "ltc_btc"))["market"] == "ltc_btc"
     entries = await admin(live, "audit")
     assert [entry["request"].partition("?")[0].rpartition("/")[2] for entry in entries] == [
@@ -360,4 +367,5 @@ async def test_probes_metrics_and_logs(live: LiveServer, chains: list[Indexer]) 
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
     await trader.shut()
     assert await live.stop() == 0
+    assert "exchange closed" in live.log.read_text()
     assert running(live.data) is None

@@ -16,7 +16,7 @@ import click
 import httpx
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from twinlock.server.app import TLS_FOLDER
 from twinlock.server.config import load_config
@@ -45,12 +45,15 @@ class Remote:
             click.echo(msgspec.json.encode(found))
             return
         rows = found if isinstance(found, list) else [found]
+        if not rows:
+            click.echo("none")
+            return
         if not all(isinstance(row, dict) for row in rows):
             for row in rows:
                 click.echo(row)
             return
         names = columns or tuple(dict.fromkeys(name for row in rows for name in row))
-        table = Table(*names)
+        table = Table(*(Column(name, overflow="fold") for name in names))
         for row in rows:
             table.add_row(*(_text(row.get(name, "")) for name in names))
         Console().print(table)
@@ -257,6 +260,14 @@ def fee_scale(remote: Remote, symbol: str, factor: float) -> None:
 def markets(remote: Remote) -> None:
     """All markets."""
     remote.show(remote.get("markets"))
+
+
+@admin.command("epoch-orders")
+@click.argument("market")
+@pass_remote
+def epoch_orders(remote: Remote, market: str) -> None:
+    """The orders of epochs that are not processed yet."""
+    remote.show(remote.get(f"market/{market}/epochorders"))
 
 
 @admin.command()

@@ -216,6 +216,7 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.hub.close()
+        log.info("exchange closed")
 
     async def _open_assets(self) -> dict[int, AssetBackend]:
         backends: dict[int, AssetBackend] = {}
