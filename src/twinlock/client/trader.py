@@ -20,7 +20,6 @@ from twinlock.client.events import Event, EventStream, Notice, WalletChanged
 from twinlock.client.keyring import Keyring
 from twinlock.client.keys import TraderKeys
 from twinlock.client.leftovers import Leftovers
-from twinlock.client.leftovers import Leftovers
 from twinlock.client.link import Dialer, websocket_dialer
 from twinlock.client.pins import StoredPins
 from twinlock.client.recovery.mirror import MirroredStore
@@ -321,9 +320,7 @@ class Trader:
             self._spawn(partial(self._follow_tip, side))
             self._spawn(partial(self._follow_wallet, side))
         if cold := [self.coins[wallet.symbol] for wallet in self.config.wallets if wallet.kind == "cold"]:
-            self._spawn(Leftovers(cold, self.clock, self.tell).run(self.events()))
-        if cold := [self.coins[wallet.symbol] for wallet in self.config.wallets if wallet.kind == "cold"]:
-            self._spawn(Leftovers(cold, self.clock, self.tell).run(self.events()))
+            self._spawn(partial(Leftovers(cold, self.clock, self.tell).run, self.events()))
         if (tower := self.config.tower).url:
             key = read_key(Path(tower.key_file).expanduser())
             courier = Courier(tower.url, key, self._store, self.clock, self._entropy)
