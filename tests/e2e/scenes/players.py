@@ -31,7 +31,7 @@ from twinlock.simnet import traders
 from twinlock.simnet.clients import Client
 from twinlock.simnet.exchange import Exchange
 
-PATIENCE = 90.0
+PATIENCE = 240.0
 """Seconds that anything may take on a machine that does much else."""
 
 NOWHERE_ELSE: Mapping[str, str] = MappingProxyType({})
