@@ -222,8 +222,8 @@ async def test_the_time_left_is_what_this_machine_needs() -> None:
     await clock.advance(10)
     assert progress.part == 0.25
     left = progress.seconds_left()
-    assert left == pytest.approx(30 + 0.4 * 40)
-    assert progress.text() == "reading blocks: block 50 of 100, 25.0 %, 46 s left"
+    assert left == pytest.approx(30 + 0.5 * 40)
+    assert progress.text() == "reading blocks: block 50 of 100, 25.0 %, 50 s left"
     progress.phase = SORTING
     assert progress.seconds_left() is None
 

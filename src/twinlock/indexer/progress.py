@@ -15,7 +15,7 @@ from twinlock.seams import Clock
 
 READING, SORTING, DONE = "reading blocks", "sorting", "done"
 
-_SECONDS_PER_TX = 2.0e-6
+_SECONDS_PER_TX = 1.0e-6
 """One core's work while blocks are read."""
 
 _BYTES_PER_SECOND = 200e6
@@ -30,7 +30,7 @@ _ROWS_PER_TX = 150
 _SPILLED_PER_TX = 250
 """Bytes that a transaction's rows take in files while a build does not fit into memory."""
 
-_SORTING, _SORTING_SPILLED = 0.4, 1.0
+_SORTING, _SORTING_SPILLED = 0.5, 1.0
 """Sorting takes this part of the time that reading took; more where rows went to files."""
 
 _LOG_SECONDS = 30.0

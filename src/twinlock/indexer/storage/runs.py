@@ -47,8 +47,7 @@ class RunWriter:
 
     def sync(self) -> dict[str, tuple[int, int]]:
         """Sync all; size and CRC-32 of each section."""
-        for file in self._files.values():
-            file.sync()
+        self._disk.sync(self._files.values())
         return {section: (file.size, self._checks[section]) for section, file in self._files.items()}
 
     def read(self, section: str, at: int, size: int) -> bytes:

@@ -41,8 +41,7 @@ class Spill:
 
     def sync(self) -> None:
         """Return when all rows survive a power cut."""
-        for file in self._files.values():
-            file.sync()
+        self._disk.sync(self._files.values())
 
     def seal(self) -> None:
         """Close the files; nothing more is put in."""
