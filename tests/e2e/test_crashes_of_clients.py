@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 from tests.e2e.scenes.mortal import Part
 from tests.e2e.scenes.mortals import HEALTHY, Mortal, ended, mortal
 from tests.e2e.scenes.players import Withheld
@@ -31,16 +32,19 @@ pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 
+RUN_OUT_MS = 900_000
+"""Of a clock for which a bond of a test chain has run out, but is not yet to be given back by its chain."""
+
 Deaths = Sequence[Part]
 
 
-def around(*papers: str, since: str = "swap") -> Deaths:
+def around(*papers: str, like: Part = HEALTHY) -> Deaths:
     """Before and after each is stored, before and after each is sent, in the order in which that happens."""
     found: list[Part] = []
     for paper in papers:
         for verb in ("store", "send"):
             crossing = f"{verb} {paper}"
-            found += [Part(since=since, die_before=crossing), Part(since=since, die_after=crossing)]
+            found += [replace(like, die_before=crossing), replace(like, die_after=crossing)]
     return found
 
 
@@ -87,7 +91,7 @@ async def refunds(stage: Stage, name: str, victim: Party, withheld: Withheld) ->
 
 async def bonds(stage: Stage, name: str) -> None:
     """A second bond; what was not stored when the client died is asked for again."""
-    deaths = around("bond", since="bond")
+    deaths = around("bond", like=Part(since="bond"))
     client = await mortal(stage, name)
     before = await client.totals()
     for part in deaths[:2]:
@@ -108,12 +112,40 @@ async def bonds(stage: Stage, name: str) -> None:
     assert (await client.wallets())["btc"].bonded == 2 * stage.exchange.plan.bond_amount
 
 
+async def bond_refunds(stage: Stage, name: str) -> None:
+    """Its clock is ahead, so that its first bond has run out and another is there; then the chain passes its lock."""
+    late = Part(since="bond", skew_ms=RUN_OUT_MS)
+    deaths = around("bond refund", like=late)
+    client = await mortal(stage, name)
+    await client.become(late)
+    await client.until_venue(lambda venue: venue.tier == 2)
+    await client.until_settled()
+    before, sent = await client.totals(), len(client.sent())
+    await client.become(deaths[0])
+    await stage.calendar.passed(TAKER)
+    await stage.calendar.passed(MAKER)
+    await die_all(client, deaths)
+
+    async def refunded() -> bool:
+        return "refunded" in {bond.state for bond in await client.ask("/bonds", list[BondView])}
+
+    await stage.patiently(refunded)
+    await client.until_settled()
+    (refund,) = client.sent()[sent:]
+    book = stage.books["btc"]
+    await book.refresh()
+    assert await client.totals() == before | {"btc": before["btc"] - book.fee(refund.txid)}
+    assert (await client.wallets())["btc"].bonded == stage.exchange.plan.bond_amount
+    client.assert_nothing_sent_twice()
+
+
 STORIES: dict[str, Story] = {
     "maker_swaps": partial(swaps, victim=MAKER),
     "taker_swaps": partial(swaps, victim=TAKER),
     "maker_refunds": partial(refunds, victim=MAKER, withheld="contract"),
     "taker_refunds": partial(refunds, victim=TAKER, withheld="redeem"),
     "bonds": bonds,
+    "bond_refunds": bond_refunds,
 }
 
 

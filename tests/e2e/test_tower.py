@@ -4,133 +4,162 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.story import Story, only_swap, told
-from tests.e2e.test_refunds import SHORT_LOCKS, pass_locks
+from tests.e2e.scenes.players import PATIENCE, Daemon, Withheld
+from tests.e2e.scenes.scene import Fate, Scene
+from tests.e2e.scenes.stage import Stage
+from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.proof import verify
 from twinlock.protocol.proof.document import read
+from twinlock.protocol.swap import Party
 from twinlock.simnet import services
-from twinlock.simnet.clients import Client
-from twinlock.simnet.services import Service
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
+MAKER, TAKER = Party.MAKER, Party.TAKER
+FINAL = 6
+"""Blocks after which a tower lets a packet go."""
+
 
 class Post:
-    """A tower in a story."""
+    """The tower of all stories."""
 
-    def __init__(self, story: Story, service: Service) -> None:
-        self.story = story
-        self.service = service
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._stage: Stage
+        self._service: services.Service | None = None
 
-    async def saw(self, what: str, seconds: float = 60, **members: object) -> dict[str, Any]:
-        found: list[dict[str, Any]] = []
-        log = self.story.exchange.folder / "logs" / "tower.log"
-        assert self.service.process is not None
+    async def guards(self, stage: Stage, client: Daemon) -> None:
+        """The client leaves its swaps here from now on."""
+        folder = stage.exchange.folder / "tower"
+        async with self._turn:
+            if self._service is None:
+                self._stage = stage
+                self._service = services.tower(folder, self._settings, stage.exchange.processes)
+                await self._service.start()
+        client.watched_by(f"http://127.0.0.1:{self._service.port}", folder / "tower.key")
+        await client.restart()
+        await client.until_venue(lambda venue: venue.connected and venue.tier >= 1)
 
-        async def said() -> bool:
-            rows = [json.loads(line) for line in log.read_text().split("\n")[:-1] if line.startswith("{")]
-            found.extend(row for row in rows if {"what": what, **members}.items() <= row.items())
-            return bool(found)
+    async def saw(self, scene: Scene, what: str) -> dict[str, Any]:
+        """The first time that it told this of the scene's match."""
+        log = self._stage.exchange.folder / "logs" / "tower.log"
+        wanted_ = {"what": what, "match_id": scene.match_id}.items()
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                for line in log.read_text().split("\n")[:-1]:
+                    row: dict[str, Any] = json.loads(line) if line.startswith("{") else {}
+                    if wanted_ <= row.items():
+                        return row
+                await asyncio.sleep(0.1)
 
-        await self.service.process.until(said, seconds, f"tower: {what} {members}")
-        return found[0]
+    async def restart(self) -> None:
+        """kill -9 and start again."""
+        assert self._service is not None
+        async with self._turn:
+            await self._service.kill()
+            await self._service.start()
 
-    async def kill_and_restart(self) -> None:
-        await self.service.kill()
-        await self.service.start()
-
-
-@asynccontextmanager
-async def watched(story: Story, client: Client) -> AsyncIterator[Post]:
-    """The client leaves its swaps with a tower from now on."""
-    exchange = story.exchange
-    folder = exchange.folder / "tower"
-    chains = [{"symbol": symbol, "electrum": [exchange.electrum(symbol)]} for symbol in exchange.plan.symbols]
-    service = services.tower(
-        folder, lambda: {"network": "regtest", "chains": chains, "pace": {"check": 1.0}}, exchange.processes
-    )
-    await service.start()
-    client.watched_by(f"http://127.0.0.1:{service.port}", folder / "tower.key")
-    await client.restart()
-    await client.until_venue(lambda venue: venue.connected and venue.tier >= 1)
-    yield Post(story, service)
-
-
-async def test_the_taker_is_dead_when_the_maker_redeems(tmp_path: Path) -> None:
-    async with told(tmp_path) as story, watched(story, story.taker) as post:
-        await story.match()
-        await story.taker.saw("swap_step", step="swap_sent")
-        await post.saw("watching", role="taker")
-        await story.taker.kill()
-        await post.kill_and_restart()
-
-        assert (await story.maker.saw("swap_ended"))["outcome"] == "swapped"
-        await post.saw("redeeming")
-        await story.exchange.mine(6)
-        await post.saw("done")
-
-        await story.taker.start()
-        await story.ended("swapped")
-        await story.assert_swapped()
-        for client in story.clients:
-            file = tmp_path / f"{client.name}.proof"
-            process = await client.prove((await only_swap(client)).match_id, file)
-            assert await asyncio.wait_for(process.wait(), 60) == 0, process.tail(30)
-            assert_proven(client, file)
+    def _settings(self) -> dict[str, Any]:
+        exchange = self._stage.exchange
+        chains = [{"symbol": symbol, "electrum": [exchange.electrum(symbol)]} for symbol in exchange.plan.symbols]
+        return {"network": "regtest", "chains": chains, "pace": {"check": 1.0}}
 
 
-def assert_proven(client: Client, file: Path) -> None:
+async def the_taker_is_dead_when_the_maker_redeems(post: Post, stage: Stage, name: str) -> None:
+    async with stage.rogue(f"{name}-maker", "redeem") as maker:
+        taker = await stage.daemon(f"{name}-taker")
+        await post.guards(stage, taker)
+        scene = Scene(stage, maker, taker)
+        await scene.match()
+        await scene.step(TAKER, "swap_accepted")  # else the maker never hears of it
+        await post.saw(scene, "watching")
+        await taker.kill()
+        await post.restart()
+        maker.withholds.discard("redeem")
+        await scene.ended(MAKER, "swapped")
+        await post.saw(scene, "redeeming")
+        await until_final(stage, scene, post)
+
+        await taker.start()
+        await scene.ended(TAKER, "swapped")
+        await scene.assert_books({MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED})
+        file = stage.exchange.folder / f"{name}.proof"
+        process = await taker.prove(scene.match_id, file)
+        assert await asyncio.wait_for(process.wait(), PATIENCE) == 0, process.tail(30)
+        assert_proven("taker", file)
+
+
+async def the_contract_comes_back(post: Post, stage: Stage, name: str, *, role: Party, withheld: Withheld) -> None:
+    """The other side never goes on, and our client is dead."""
+    async with stage.rogue(f"{name}-other", withheld) as other:
+        client = await stage.daemon(f"{name}-client")
+        await post.guards(stage, client)
+        scene = Scene(stage, client, other) if role is MAKER else Scene(stage, other, client)
+        await scene.match()
+        await scene.step(role, "swap_confirmed")
+        await post.saw(scene, "watching")
+        await client.kill()
+        await post.restart()
+        await stage.calendar.passed(TAKER)
+        if role is MAKER:
+            await stage.calendar.passed(MAKER)
+        await post.saw(scene, "refunding")
+        await until_final(stage, scene, post)
+        await client.start()
+        await scene.ended(role, "refunded")
+        if role is TAKER:
+            await stage.calendar.passed(MAKER)
+        await scene.ended(role.other, "void" if role is MAKER else "refunded")
+        await scene.assert_books({MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT if role is MAKER else Fate.REFUNDED})
+
+
+async def until_final(stage: Stage, scene: Scene, post: Post) -> None:
+    """Enough blocks for the tower to call it done."""
+    async with stage.mint.closed(*stage.exchange.nodes):
+        await stage.exchange.mine(FINAL)
+    await post.saw(scene, "done")
+
+
+def assert_proven(role: str, file: Path) -> None:
     """Its proof of the swap holds where there is neither a chain nor a server."""
     statement = verify(read(file.read_bytes()))
-    assert (statement.outcome, statement.role) == ("swapped", client.name)
+    assert (statement.outcome, statement.role) == ("swapped", role)
     assert statement.theirs is not None
-    assert min(leg.confirmations for leg in (statement.own, statement.theirs)) >= 6
+    assert min(leg.confirmations for leg in (statement.own, statement.theirs)) >= FINAL
 
 
-@pytest.mark.parametrize("role", ["maker", pytest.param("taker", marks=pytest.mark.soak)])
-async def test_everybody_is_dead_and_the_contract_comes_back(tmp_path: Path, role: str) -> None:
-    async with told(tmp_path, SHORT_LOCKS) as story:
-        client, other = (story.maker, story.taker) if role == "maker" else (story.taker, story.maker)
-        async with watched(story, client) as post:
-            await story.match()
-            # The maker dies once its contract is known, the taker once it has given its address.
-            await story.maker.saw("swap_step", step="swap_accepted" if role == "taker" else "contract_signed")
-            await other.kill()
-            await client.saw("swap_step", step="contract_signed")
-            await post.saw("watching", role=role)
-            coin = (await only_swap(client)).own_coin
-            asset = story.maker_asset if role == "maker" else story.taker_asset
-            await shown(story, client, asset, coin)
-            await client.kill()
-
-            await pass_locks(story, SHORT_LOCKS.lock_maker_s)
-            refund = (await post.saw("refunding"))["txid"]
-            await post.kill_and_restart()
-            await story.exchange.mine(6)
-            await post.saw("done")
-
-            await client.start()
-            assert (await client.saw("swap_ended"))["outcome"] == "refunded"
-            await client.until_settled()
-            node = story.exchange.nodes[asset]
-            lost = await node.fee(coin.split(":")[0]) + await node.fee(refund)
-            expected = dict(story.before[client.name])
-            expected[asset] -= lost
-            assert await client.totals() == expected
+STORIES: dict[str, Callable[[Post, Stage, str], Awaitable[None]]] = {
+    "redeems_for_the_taker": the_taker_is_dead_when_the_maker_redeems,
+    "refunds_the_maker": partial(the_contract_comes_back, role=MAKER, withheld="contract"),
+    "refunds_the_taker": partial(the_contract_comes_back, role=TAKER, withheld="redeem"),
+}
 
 
-async def shown(story: Story, client: Client, asset: str, coin: str) -> None:
-    """Return when the chain, or the mempool, has the client's contract."""
-    txid, index = coin.split(":")
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    return "asyncio"
 
-    async def there() -> bool:
-        return await story.exchange.nodes[asset].rpc("gettxout", txid, int(index), True) is not None
 
-    await client.process.until(there, 60, f"contract {coin}")
+@pytest.fixture(scope="module")
+async def theatre(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], Path]
+) -> AsyncIterator[Theatre]:
+    for node in ("bitcoind", "litecoind"):
+        program(node)
+    post = Post()
+    names = wanted(request, __name__, STORIES)
+    stories: dict[str, Story] = {name: partial(STORIES[name], post) for name in names}
+    async with playing(tmp_path_factory.mktemp("tower"), stories) as theatre:
+        yield theatre
+
+
+@pytest.mark.parametrize("name", STORIES)
+async def test_the_tower(theatre: Theatre, name: str) -> None:
+    await theatre.ends_well(name)

@@ -36,7 +36,7 @@ PAPERS = {
 """What the signed transactions in records are for, by member."""
 
 
-ASIDE = ("ledger",)
+ASIDE = ("ledger", "epoch")
 """Records that have nothing to do with coins, and come with every epoch."""
 
 
