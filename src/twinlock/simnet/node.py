@@ -31,7 +31,7 @@ MEDIAN_BLOCKS = 11
 
 _DAY = 86_400
 _NOBODY = "raw(51)"
-_PAID_BLOCKS = 40  # 2,000 coins for the miner; a wallet that earned every block would slow each new one down
+_PAID_BLOCKS = 80  # 4,000 coins for the miner; a wallet that earned every block would slow each new one down
 _USER, _PASSWORD = "twinlock", "simnet"
 _WARMING_UP = -28
 

@@ -15,7 +15,7 @@ import tomlkit
 from twinlock.chain.coins import Coin
 from twinlock.chain.tx import Tx
 from twinlock.client.config import ServerConfig, WalletConfig
-from twinlock.client.control.views import StatusView
+from twinlock.client.control.views import StatusView, VenueView
 from twinlock.client.events import Event
 from twinlock.client.link import Dialer, Link, websocket_dialer
 from twinlock.client.store.records import SwapRecord
@@ -112,6 +112,12 @@ class Daemon(Client):
             return all(getattr(wallet, name) == value for name, value in members.items())
 
         await self._after_news(holds, f"{symbol} wallet with {members}")
+
+    async def until_venue(self, holds: Callable[[VenueView], bool]) -> None:
+        async def seen() -> bool:
+            return all(holds(venue) for venue in (await self.ask("/status", StatusView)).venues)
+
+        await self._after_news(seen, "account at the exchange")
 
     async def _after_news(self, holds: Callable[[], Awaitable[bool]], what: str) -> None:
         """Asking costs it something, so it is asked again only after it has told something new."""
