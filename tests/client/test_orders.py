@@ -102,6 +102,20 @@ async def test_a_refused_order_gives_its_coins_back(it: World) -> None:
     assert locked(it.traders["alice"]) == 0
 
 
+async def test_a_time_that_was_refused_binds_no_later_order(it: World) -> None:
+    """Times only rise: had a wrong clock's been kept, orders would fail until the right one had reached it."""
+    sold = await sell(it, LOT)
+    [venue] = it.traders["alice"].venues.values()
+    account = venue.desk.account
+    assert account is not None
+    account.last_order_ms += 610_000
+    it.server.refuse["limit"] = RpcError(ErrorCode.CLOCK_RANGE, "no")
+    with pytest.raises(RpcError):
+        await sell(it, LOT)
+    it.server.refuse.clear()
+    assert sold.tclient < (await sell(it, LOT)).tclient <= it.clock.now_ms()
+
+
 @pytest.mark.parametrize("member", ["sig", "order_id"])
 async def test_a_receipt_that_does_not_fit_is_no_receipt(it: World, member: str) -> None:
     def change(route: str, payload: Any) -> Any:

@@ -1,6 +1,6 @@
 """An indexer as a process of its own that kills itself (SIGKILL) at the n-th operation of its disk.
 
-Arguments: the node's URL, the data directory, n, a port for wallets.
+Arguments: the node's URL, the data directory, n (0: never), a port for wallets, a file for how many there were.
 """
 
 from __future__ import annotations
@@ -18,15 +18,18 @@ from twinlock.seams import SystemClock, SystemEntropy
 
 
 class DyingDisk(RealDisk):
-    """Counts what changes it."""
+    """Counts what changes it, where the count outlives the process."""
 
-    def __init__(self, root: Path, dies_at: int) -> None:
+    def __init__(self, root: Path, dies_at: int, count: Path) -> None:
         super().__init__(root)
-        self._left = dies_at
+        self._dies_at = dies_at
+        self._done = 0
+        self._count = os.open(count, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
 
     def step(self) -> None:
-        self._left -= 1
-        if not self._left:
+        self._done += 1
+        os.pwrite(self._count, b"%d" % self._done, 0)
+        if self._done == self._dies_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def append(self, name: str, keep: int) -> Appender:
@@ -65,7 +68,7 @@ class DyingAppender:
         self._file.close()
 
 
-async def main(url: str, folder: Path, dies_at: int, port: int) -> None:
+async def main(url: str, folder: Path, dies_at: int, port: int, count: Path) -> None:
     env = Env(
         coin="btc",
         network="regtest",
@@ -75,7 +78,7 @@ async def main(url: str, folder: Path, dies_at: int, port: int) -> None:
         reorg_limit=10,
         poll_ms=10,
     )
-    disk = DyingDisk(folder, dies_at)
+    disk = DyingDisk(folder, dies_at, count)
 
     def ready(_: int) -> None:
         sys.stdout.write("ready\n")
@@ -85,4 +88,4 @@ async def main(url: str, folder: Path, dies_at: int, port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5])))

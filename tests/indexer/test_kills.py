@@ -25,10 +25,6 @@ from twinlock.simnet.ports import free_ports
 SOAK = "TWINLOCK_SOAK" in os.environ
 ROOT = Path(__file__).parents[2]
 SCRIPTS = [b"\x51" + bytes([n]) for n in range(4)]
-SYNC, ALL = 1600, 1950
-"""How many operations the first sync takes, and everything."""
-
-STEPS = (*range(1, SYNC, 40), *range(SYNC, ALL, 3))
 PLOT = ((0, 3), (2, 4), (5, 6), (3, 0), (0, 9), (8, 9), (1, 2), (0, 12))
 """How many blocks are undone, and how many follow, one after another."""
 
@@ -49,6 +45,8 @@ class Life:
 
     def __init__(self, folder: Path) -> None:
         self.node, self._folder = FakeNode(), folder
+        self._count_file = folder.with_suffix(".operations")
+        self.synced_at = 0
         self._looks = 0
         self._next = 0
 
@@ -60,10 +58,15 @@ class Life:
         self._looks += method == "getbestblockhash"
         return answer
 
+    @property
+    def operations(self) -> int:
+        """How many the last process did."""
+        return int(self._count_file.read_text() or 0)
+
     async def until_death(self, dies_at: int) -> bool:
         """Whether it died of it, and not of old age."""
         (port,) = free_ports(1)
-        words = (self.node.url, str(self._folder), str(dies_at), str(port))
+        words = (self.node.url, str(self._folder), str(dies_at), str(port), str(self._count_file))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.indexer.dying", *words),
             cwd=ROOT,
@@ -74,6 +77,8 @@ class Life:
         dead = asyncio.create_task(process.wait())
         assert process.stdout
         await process.stdout.readline()
+        await self._seen(dead)
+        self.synced_at = self.operations
         while not dead.done() and self._next < len(PLOT):
             self.node.blocks = branch(self.node.blocks, *PLOT[self._next], self._next + 1)
             self._next += 1
@@ -90,12 +95,27 @@ class Life:
         await until(lambda: dead.done() or self._looks > looks + 3)
 
 
+async def moments(folder: Path, rnd: random.Random) -> list[int]:
+    """The n at which processes are to die: during the first sync, and after it."""
+    life = Life(folder)
+    await life.start()
+    await life.until_death(0)
+    life.node.stop()
+    # How many there are after the sync depends a little on when the node is looked at.
+    sync = life.synced_at
+    end = sync + (life.operations - sync) * 3 // 4
+    if SOAK:
+        return [*range(1, sync, 40), *range(sync, end, 3)]
+    return [rnd.randrange(1, sync), *rnd.sample(range(sync, end), 3)]
+
+
 @pytest.mark.anyio
 @pytest.mark.timeout(3600 if SOAK else 120)
 async def test_a_process_that_is_killed_at_any_operation_goes_on(tmp_path: Path) -> None:
     rnd = random.Random(6)
     deaths = 0
-    for number in STEPS if SOAK else (rnd.randrange(SYNC), *rnd.sample(range(SYNC, ALL), 3)):
+    numbers = await moments(tmp_path / "counted", rnd)
+    for number in numbers:
         folder = tmp_path / str(number)
         life = Life(folder)
         await life.start()
@@ -110,4 +130,4 @@ async def test_a_process_that_is_killed_at_any_operation_goes_on(tmp_path: Path)
                 assert storage.history(name) == wanted.history(name), number
                 assert storage.unspent(name) == wanted.unspent(name), number
         life.node.stop()
-    assert deaths > 2, "they died of it, and not of old age"
+    assert deaths > len(numbers) // 2, "they died of it, and not of old age"

@@ -239,14 +239,15 @@ class Orders:
             order.status = "failed"
             self._save(order)
             if isinstance(error, RpcError) and error.rpc_code is ErrorCode.CLOCK_RANGE:
-                self._set_back(order)
+                self._set_back()
             raise
         return self._accept(order, receipt)
 
-    def _set_back(self, order: OrderRecord) -> None:
-        """The order's time was refused, so that once the clock is right, orders need not be later than it."""
+    def _set_back(self) -> None:
+        """An order's time was refused: once the clock is right, orders need only be later than those that were not."""
         account = self._account()
-        account.last_order_ms = min(account.last_order_ms, order.tclient - 1)
+        times = (order.tclient for order in self.all() if order.status != "failed")
+        account.last_order_ms = max(times, default=0)
         self._desk.store.put(account)
 
     def _check_receipt(self, order: OrderRecord, message: OrderPrefix, receipt: OrderResult) -> None:
