@@ -11,12 +11,15 @@ import os
 import shutil
 from pathlib import Path
 
+import asyncpg
+
 from twinlock.simnet import programs
 from twinlock.simnet.ports import free_ports
 from twinlock.simnet.processes import Process, Processes
 
 _NAMESPACE = ("unshare", "--user", "--map-user=1000", "--map-group=1000")
 _NOBODY = ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
+_READY_S = 60.0
 _SETTINGS = ("unix_socket_directories=",)
 _CARELESS = ("fsync=off", "full_page_writes=off", "synchronous_commit=off")
 
@@ -54,7 +57,16 @@ class Postgres:
         address = ("-h", "127.0.0.1", "-p", str(self.port))
         command: list[str | Path] = [*somebody, postgres, "-D", self.folder, *address, *settings]
         self.process = await self._processes.start("postgres", command)
-        await self.process.listening(self.port)
+        await self.process.until(self._answers, _READY_S, "answer to a login")
+
+    async def _answers(self) -> bool:
+        """It listens a moment before it lets anybody in."""
+        try:
+            connection = await asyncpg.connect(host="127.0.0.1", port=self.port, user="twinlock", database="postgres")
+        except (OSError, asyncpg.CannotConnectNowError):
+            return False
+        await connection.close()
+        return True
 
     async def _somebody(self) -> tuple[str, ...]:
         """The words before a command that make it run as anybody but root."""
