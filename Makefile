@@ -18,11 +18,9 @@ lint: setup-tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# The stories on real nodes mostly wait for blocks, so they run beside the rest, which computes.
+# Several runs of pytest side by side: the stories on real nodes wait for blocks more than they compute.
 test: lint
-	@stories=$$(mktemp); $(BIN)/pytest tests/e2e tests/docs >$$stories 2>&1 & told=$$!; \
-	$(BIN)/pytest --ignore tests/e2e --ignore tests/docs; rest=$$?; \
-	wait $$told; told=$$?; cat $$stories; rm -f $$stories; exit $$((rest | told))
+	@tools/test
 
 soak: soak-e2e soak-indexer soak-server
 
