@@ -64,11 +64,11 @@ class Fuse:
         self.left, self.before, self.burnt = operations, before, False
 
     @contextmanager
-    def spend(self) -> Iterator[None]:
-        """One write or broadcast."""
+    def spend(self, operations: int = 1) -> Iterator[None]:
+        """One write or broadcast; 0 operations for what changes nothing."""
         if self.burnt:
             raise BurntError("burnt")
-        self.left -= 1
+        self.left -= operations
         if self.left > 0:
             yield
             return
@@ -125,7 +125,10 @@ class FusedStore(MemoryStore):
 
 
 class FusedView(ChainView):
-    """A chain view on a fuse: each broadcast is one operation. Its node wants `floor` atoms per vbyte."""
+    """A chain view on a fuse: each broadcast of something new is one operation.
+
+    Its node wants `floor` atoms per vbyte.
+    """
 
     fuse: Fuse
     floor: Callable[[bytes], bool]
@@ -135,9 +138,10 @@ class FusedView(ChainView):
             raise RejectedError("blockchain.transaction.broadcast", 1, "mempool min fee not met")
         if self.fuse.pauses:
             await self._clock.sleep(self.fuse.pauses.pop(0))
-        with self.fuse.spend():
+        sending = (self.coin.asset_id, raw)
+        with self.fuse.spend(0 if sending in self.fuse.sent else 1):
             txid = await super().broadcast(raw)
-            self.fuse.sent.append((self.coin.asset_id, raw))
+            self.fuse.sent.append(sending)
             return txid
 
 

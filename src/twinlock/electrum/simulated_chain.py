@@ -13,6 +13,7 @@ changed. Signatures are not checked, real nodes do that in other tests; amounts,
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from hashlib import sha256
 
@@ -106,15 +107,13 @@ class SimulatedChain:
         """Send chain money to a script; in the mempool when it returns. Needs a mature block of the chain's own."""
         index = self._indexed()
         ripe = [txs[0] for txs in self.blocks[: max(0, self.height - self.coin.maturity + 2)] if txs]
-        points = [CoinPoint(tx.hash, 0) for tx in ripe if tx.outputs[0].script == ANYONE]
-        points += [CoinPoint(tx.hash, 1) for tx in index.txs.values() if tx.lock_time == 0 and _is_payout(tx)]
-        for point in points:
+        points = (CoinPoint(tx.hash, 0) for tx in ripe if tx.outputs[0].script == ANYONE)
+        change = (CoinPoint(tx.hash, 1) for tx in index.txs.values() if tx.lock_time == 0 and _is_payout(tx))
+        for point in itertools.chain(points, change):
             out = index.outputs[point]
             if point not in index.spenders and out.value >= value + fee:
-                change = TxOut(out.value - value - fee, ANYONE)
-                return self.submit(
-                    Tx(2, (TxIn(point.tx_hash, point.index),), (TxOut(value, script), change)).serialize()
-                )
+                outs = TxOut(value, script), TxOut(out.value - value - fee, ANYONE)
+                return self.submit(Tx(2, (TxIn(point.tx_hash, point.index),), outs).serialize())
         raise RefusedError("the simulated chain has no ripe money; mine more blocks")
 
     def submit(self, raw: bytes) -> str:
@@ -250,25 +249,28 @@ class _Index:
         self.touched: dict[str, list[str]] = {}
         for height, block in enumerate(blocks):
             for tx in block:
-                self.heights[tx.txid] = height
-                self._add(tx)
+                self.heights[self._add(tx)] = height
         for tx in mempool:
             self._add(tx)
 
-    def _add(self, tx: Tx) -> None:
-        self.txs[tx.txid] = tx
-        self.order[tx.txid] = len(self.order)
+    def _add(self, tx: Tx) -> str:
+        """The transaction's ID, which is dear to compute: stories rebuild the index hundreds of times."""
+        tx_hash = tx.hash
+        txid = tx_hash[::-1].hex()
+        self.txs[txid] = tx
+        self.order[txid] = len(self.order)
         scripts = set()
         for place, out in enumerate(tx.outputs):
-            self.outputs[CoinPoint(tx.hash, place)] = out
+            self.outputs[CoinPoint(tx_hash, place)] = out
             scripts.add(out.script)
-        for txin in tx.inputs:
-            if txin.point in self.outputs:
-                self.spenders[txin.point] = tx.txid
-                scripts.add(self.outputs[txin.point].script)
+        for point in (txin.point for txin in tx.inputs):
+            if point in self.outputs:
+                self.spenders[point] = txid
+                scripts.add(self.outputs[point].script)
         for script in scripts:
             if not is_unspendable(script):
-                self.touched.setdefault(sha256(script).digest()[::-1].hex(), []).append(tx.txid)
+                self.touched.setdefault(sha256(script).digest()[::-1].hex(), []).append(txid)
+        return txid
 
     def sorted_history(self, txids: list[str], fee: Callable[[Tx], int]) -> list[HistoryItem]:
         mined = [HistoryItem(t, self.heights[t]) for t in txids if t in self.heights]

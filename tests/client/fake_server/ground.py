@@ -101,6 +101,8 @@ class Peer:
             return
         if result is not self.server.SILENCE:
             await self.link.send(envelope.response(message.id, self.server.bend(f"{message.route}:result", result)))
+        if message.route == "connect":
+            await self.server.welcome(self)
 
 
 class Ground:
@@ -170,6 +172,9 @@ class Ground:
         if route in self.mute:
             return self.SILENCE
         return await getattr(self, f"_{route}")(peer, payload)
+
+    async def welcome(self, peer: Peer) -> None:
+        """What is told directly after a login."""
 
     # Small things --------------------------------------------------------------------------------------------
 

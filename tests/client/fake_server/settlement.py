@@ -55,10 +55,17 @@ class Settlement(Ground):
             if bytes(message.match_id) in self.matches:
                 self.matches[bytes(message.match_id)].addresses[message.side] = answer.address
 
-    async def send_addresses(self, match: FakeMatch) -> None:
+    async def welcome(self, peer: Peer) -> None:
+        """Who logs in is told the addresses of its running matches again (protocol section 3.3)."""
+        for match in self.matches.values():
+            if match.active and all(match.addresses):
+                await self.send_addresses(match, to=peer)
+
+    async def send_addresses(self, match: FakeMatch, to: Peer | None = None) -> None:
+        """To both sides, or to those that are `to`."""
         for side in (0, 1):
             peer = self.accounts[match.account(side)].peer
-            if peer is not None:
+            if peer is not None and to in (None, peer):
                 note = swap_messages.CounterpartyAddress(
                     order_id=Hex(match.orders[side].id),
                     match_id=Hex(match.match.id),
