@@ -99,7 +99,7 @@ async def maker_never_redeems(cast: Cast) -> None:
 async def maker_redeems_while_the_taker_sleeps(cast: Cast) -> None:
     scene = await cast.scene()
     await scene.match()
-    await scene.step(TAKER, "swap_sent")
+    await scene.step(TAKER, "swap_accepted")
     await scene.taker.kill()
     await scene.ended(MAKER, "swapped")
     # It sleeps until it is blamed, and until its own contract could be refunded if nobody had taken it.
@@ -129,7 +129,7 @@ def maker_forges(make: Callable[[ContractTerms], Forgery]) -> Play:
         forged = await refused(scene, MAKER, make, lied_to)
         await scene.ended(TAKER, "void")
         await cast.stage.calendar.passed(MAKER)
-        await take_back(forged)
+        await take_back(scene, MAKER, forged)
         await scene.assert_books({MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT})
         await scene.assert_outcomes(maker=Outcome.NO_SWAP_AS_MAKER)
 
@@ -147,7 +147,7 @@ def taker_forges(make: Callable[[ContractTerms], Forgery]) -> Play:
         await scene.step(MAKER, "revoked")
         await cast.stage.calendar.passed(MAKER)
         await scene.ended(MAKER, "refunded")
-        await take_back(forged)
+        await take_back(scene, TAKER, forged)
         await scene.assert_books({MAKER: Fate.REFUNDED, TAKER: Fate.REFUNDED})
         await scene.assert_outcomes(taker=Outcome.NO_SWAP_AS_TAKER)
 
@@ -167,7 +167,8 @@ async def maker_reuses_a_secret(cast: Cast) -> None:
     await cast.stage.calendar.passed(TAKER)
     await first.ended(TAKER, "refunded")
     await cast.stage.calendar.passed(MAKER)
-    await take_back(forged)
+    await first.ended(MAKER, "refunded")
+    await take_back(second, MAKER, forged)
     await second.ended(TAKER, "void")
     back, gone = {MAKER: Fate.REFUNDED, TAKER: Fate.REFUNDED}, {MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT}
     await first.assert_books(back, (second, gone))
@@ -187,6 +188,7 @@ async def taker_duplicates_a_contract(cast: Cast) -> None:
     await first.ended(MAKER, "swapped")
     await first.assert_outcomes(maker=Outcome.SWAP_SUCCESS, taker=Outcome.NO_REDEEM_AS_TAKER)
     rogue(first, TAKER).withholds.discard("redeem")
+    await first.ended(TAKER, "swapped")
     await cast.stage.calendar.passed(MAKER)
     await second.ended(MAKER, "refunded")
     paid, gone = {MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED}, {MAKER: Fate.REFUNDED, TAKER: Fate.ABSENT}

@@ -104,12 +104,19 @@ def audit_of(scene: Scene, party: Party, forged: Forged) -> Audit:
     )
 
 
-async def take_back(forged: Forged) -> None:
-    """The rogue refunds what it had locked."""
+async def take_back(scene: Scene, party: Party, forged: Forged) -> None:
+    """The rogue on that side refunds what it had locked; return when a block has the refund."""
     rate = await forged.side.chain.fee_rate()
-    wallet = forged.side.wallet
+    wallet, book = forged.side.wallet, scene.stage.books[scene.asset(party)]
     signed = await wallet.sign_refund(forged.match_id, forged.paid, forged.coin_id, forged.value, rate)
     await wallet.broadcast(signed.raw)
+
+    async def mined() -> bool:
+        await book.refresh()
+        return book.find(signed.txid) is not None
+
+    await scene.stage.patiently(mined)
+    assert await mined(), f"no block takes {signed.txid}"
 
 
 def _contract(family: Family, terms: ContractTerms, value: int) -> bytes:
