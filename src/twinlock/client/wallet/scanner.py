@@ -12,8 +12,9 @@ from twinlock.chain.header import Header
 from twinlock.chain.tx import Tx
 from twinlock.client.wallet.keys import KeyPath, WalletKeys
 from twinlock.client.wallet.ledger import Ledger
-from twinlock.electrum.errors import ElectrumError, UnknownTransactionError
+from twinlock.electrum.errors import UnknownTransactionError
 from twinlock.electrum.states import ScriptState, Tip, Unspent
+from twinlock.errors import TwinlockError
 from twinlock.seams import Clock
 
 RETRY_S = 1.0
@@ -152,17 +153,22 @@ class Scanner:
             log.error("a wallet's watch ended", coin=self._keys.coin.symbol, exc_info=error)
 
     async def _follow_tip(self) -> None:
-        async for tip in self._view.subscribe_tip():
-            self._ledger.tip_height = tip.height
-            await self._on_tip()
-            self.publish()
+        while True:
+            try:
+                async for tip in self._view.subscribe_tip():
+                    self._ledger.tip_height = tip.height
+                    await self._on_tip()
+                    self.publish()
+            except TwinlockError as error:  # a store that is full for a moment must not blind the wallet
+                log.warning("the tip cannot be followed", coin=self._keys.coin.symbol, error=str(error))
+            await self._clock.sleep(RETRY_S)
 
     async def _follow(self, script: bytes) -> None:
         while True:
             try:
                 async for state in self._view.watch(script):
                     await self._take(state)
-            except ElectrumError as error:
+            except TwinlockError as error:
                 log.warning("a script cannot be watched", coin=self._keys.coin.symbol, error=str(error))
             await self._clock.sleep(RETRY_S)
 
