@@ -11,6 +11,7 @@ from tests.client.world import RATE, World, world
 from twinlock.client.conditional import ConditionRecord
 from twinlock.client.errors import OrderError
 from twinlock.client.store.records import OrderRecord
+from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import Side
 
 pytestmark = pytest.mark.anyio
@@ -33,9 +34,11 @@ async def trade(it: World, rate: int, lots: int = 1) -> None:
     await it.clock.advance(1)
 
 
-async def stop(it: World, name: str = "a", **options: int) -> ConditionRecord:
+async def stop(it: World, name: str = "a", *, rest_rate: int = 0, options: OrderOptions = PLAIN) -> ConditionRecord:
     venue = it.traders["alice"].venue()
-    made = await it.call(venue.stop_limit(name, MARKET, Side.SELL, 2 * LOT, RATE - 1_000, RATE - 2_000, **options))
+    rates = RATE - 1_000, RATE - 2_000
+    asked = venue.stop_limit(name, MARKET, Side.SELL, 2 * LOT, *rates, rest_rate=rest_rate, options=options)
+    made = await it.call(asked)
     assert isinstance(made, ConditionRecord)
     return made
 
@@ -105,6 +108,29 @@ async def test_a_filled_resting_order_ends_the_stop(it: World) -> None:
     assert record.status == "dropped"
     await trade(it, RATE - 1_000)
     assert [row[0] for row in placed(it)] == ["rest/a"]
+
+
+async def test_both_orders_have_the_options_that_were_asked_for(it: World) -> None:
+    options = OrderOptions(post_only=True, max_matches=2)
+    await stop(it, rest_rate=RATE + 5_000, options=options)
+    await it.until(lambda: bool(placed(it)))
+    await it.close_epoch()
+    await trade(it, RATE - 1_000)
+    await it.close_epoch()
+    await it.clock.advance(12)
+    await it.close_epoch()
+    mine = [order for order in it.traders["alice"].orders() if order.tag]
+    assert [(order.tag, order.options) for order in mine] == [("rest/a", options), ("stop/a", options)]
+
+
+async def test_a_condition_ends_when_its_orders_would_expire(it: World) -> None:
+    record = await stop(it, options=OrderOptions(expiry=it.clock.now_ms() + 60_000))
+    await it.clock.advance(30)
+    assert record.status == "waiting"
+    await it.clock.advance(45)
+    assert (record.status, record.reason) == ("dropped", "it expired")
+    await trade(it, RATE - 1_000)
+    assert placed(it) == []
 
 
 async def test_a_condition_given_up_takes_its_resting_order_along(it: World) -> None:

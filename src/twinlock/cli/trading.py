@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, cast
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import click
 import msgspec
@@ -16,6 +17,8 @@ from twinlock.client.errors import OrderError
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.protocol.rates import amount_text, parse_amount, parse_rate
 from twinlock.seams import SystemClock
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 MARKET_EXAMPLES = """
 \b
@@ -42,9 +45,36 @@ CONDITION_EXAMPLES = """
 Examples:
   twinlock client condition stop guard ltc_btc sell 0.5 --stop 0.0022 --rate 0.0021
   twinlock client condition stop bracket ltc_btc sell 0.5 --stop 0.0022 --rate 0.0021 --or-at 0.003
+  twinlock client condition stop today ltc_btc buy 0.5 --stop 0.003 --rate 0.0031 --expire-after 600
   twinlock client condition list
   twinlock client condition cancel guard
 """
+
+
+class OrderChoices(NamedTuple):
+    """What `order_options` say."""
+
+    post_only: bool
+    expire_after: int | None
+    max_matches: int
+
+    def members(self) -> dict[str, Any]:
+        """As the requests name them; the expiry counts from now on."""
+        expiry = SystemClock().now_ms() + self.expire_after * 60_000 if self.expire_after else 0
+        return {"post_only": self.post_only, "expiry": expiry, "max_matches": self.max_matches}
+
+
+def order_options(command: F) -> F:
+    """The options of a command that places limit orders: the members of `OrderChoices`."""
+    for option in (
+        click.option(
+            "--max-matches", type=click.IntRange(0), default=0, help="End after so many matches, each one swap."
+        ),
+        click.option("--expire-after", type=click.IntRange(1), metavar="MINUTES", help="Leave the book after so long."),
+        click.option("--post-only", is_flag=True, help="Rather end than take from the book."),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group(cls=ExampledGroup, epilog=MARKET_EXAMPLES)
@@ -101,25 +131,22 @@ def order() -> None:
 @click.argument("quantity")
 @click.argument("rate")
 @click.option("--immediate", is_flag=True, help="What does not match at once is not booked.")
-@click.option("--post-only", is_flag=True, help="Rather end than take from the book.")
-@click.option("--expire-after", type=click.IntRange(1), metavar="MINUTES", help="Leave the book after so long.")
-@click.option("--max-matches", type=click.IntRange(0), default=0, help="End after so many matches, each one swap.")
+@order_options
 @click.option("--split", is_flag=True, help="Make a coin of exactly the sum needed, so that no more is locked.")
 @click.option("--tag", default="", help="Your own name for the order; placing it twice places it once.")
 @pass_setting
 def order_limit(
     setting: Setting,
+    /,
     name: str,
     side: str,
     quantity: str,
     rate: str,
     *,
     immediate: bool,
-    post_only: bool,
-    expire_after: int | None,
-    max_matches: int,
     split: bool,
     tag: str,
+    **chosen: Any,
 ) -> None:
     """Buy or sell QUANTITY of the base coin at RATE (quote per base) or better, both in whole coins."""
     base, quote = sides(setting, name)
@@ -129,12 +156,9 @@ def order_limit(
         "quantity": parse_amount(quantity, base.conversion_factor),
         "rate": parse_rate(rate, base.conversion_factor, quote.conversion_factor),
         "force": "immediate" if immediate else "standing",
-        "post_only": post_only,
-        "expiry": SystemClock().now_ms() + expire_after * 60_000 if expire_after else 0,
-        "max_matches": max_matches,
         "split": split,
         "tag": tag,
-    }
+    } | OrderChoices(**chosen).members()
     _place(setting, body)
 
 
@@ -266,17 +290,29 @@ def condition() -> None:
 @click.option("--stop", required=True, help="Once a trade reaches this rate ...")
 @click.option("--rate", required=True, help="... place a limit order at this one.")
 @click.option("--or-at", default="", help="Meanwhile rest at this rate; one cancels the other.")
+@order_options
 @pass_setting
 def condition_stop(
-    setting: Setting, name: str, market_name: str, side: str, quantity: str, *, stop: str, rate: str, or_at: str
+    setting: Setting,
+    /,
+    name: str,
+    market_name: str,
+    side: str,
+    quantity: str,
+    *,
+    stop: str,
+    rate: str,
+    or_at: str,
+    **chosen: Any,
 ) -> None:
-    """Wait for a price under the name NAME, which is used once."""
+    """Wait for a price under the name NAME, which is used once. The order options count for both orders."""
     base, quote = sides(setting, market_name)
     stopping, placing, resting = (
         parse_rate(text, base.conversion_factor, quote.conversion_factor) for text in (stop, rate, or_at or "0")
     )
     atoms = parse_amount(quantity, base.conversion_factor)
-    wanted = requests.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting)
+    options = OrderChoices(**chosen).members()
+    wanted = requests.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting, **options)
     found = tell(setting, lambda remote: remote.post("/conditions", views.ConditionView, wanted))
     setting.show(found, lambda: _conditions(setting, [found]))
 

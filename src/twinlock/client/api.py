@@ -151,6 +151,10 @@ class Api:
         except RemoteError as refusal:
             return [views.Outcome(code=refusal.code, message=str(refusal))] * len(orders)
 
+    async def stop(self, condition: requests.PlaceCondition) -> views.ConditionView:
+        """Wait for a price: stop-limit, with `rest_rate` one-cancels-other. One name counts once."""
+        return await self._remote.post("/conditions", views.ConditionView, condition)
+
     async def cancel(self, order_id: str) -> views.OrderView:
         return await self._remote.delete(f"/orders/{order_id}", views.OrderView)
 

@@ -13,27 +13,55 @@ Invariants
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Protocol
 
+from twinlock.client.desk import Desk
 from twinlock.client.drafts import LimitAsk, limit_draft
 from twinlock.client.errors import OrderError, SessionError
 from twinlock.client.events import ConditionChanged
+from twinlock.client.feed import BookFeed
+from twinlock.client.orders import Orders
 from twinlock.client.store.base import Record
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.waiting import rest
 from twinlock.errors import TwinlockError
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
-from twinlock.protocol.orders import Side, TimeInForce
-
-if TYPE_CHECKING:
-    from twinlock.client.venue import Venue
+from twinlock.protocol.orders import Side
 
 OPEN = ("waiting", "reached")
 """States in which a condition may still place an order."""
 
 
+class Floor(Protocol):
+    """Where conditions are met and orders placed: one server's market; `twinlock.client.venue.Venue` is such."""
+
+    @property
+    def desk(self) -> Desk: ...
+
+    @property
+    def orders(self) -> Orders: ...
+
+    @property
+    def feeds(self) -> Mapping[str, BookFeed]: ...
+
+    def price(self, market: str) -> int: ...
+
+    async def limit(
+        self,
+        market: str,
+        side: Side,
+        quantity: int,
+        rate: int,
+        *,
+        tag: str = "",
+        options: OrderOptions = PLAIN,
+    ) -> OrderRecord: ...
+
+
 class ConditionRecord(Record, kw_only=True):
     """One condition. stop, rate: message-rates; quantity: base atoms; rest_rate: of the order that rests, 0 for none.
+    options: of both orders.
 
     status: waiting, reached, placed, dropped (the resting order ended it), canceled, failed.
     """
@@ -68,9 +96,9 @@ class ConditionRecord(Record, kw_only=True):
 class Conditions:
     """Those of one server. `run` looks at them whenever an epoch ended."""
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
-        self._desk = venue.desk
+    def __init__(self, floor: Floor) -> None:
+        self._floor = floor
+        self._desk = floor.desk
         mine = (record for record in self._desk.store.all(ConditionRecord) if record.host == self._desk.host)
         self._records = {record.name: record for record in mine}
         self._wake = asyncio.Event()
@@ -87,20 +115,18 @@ class Conditions:
         """Whose books have to be followed."""
         return {record.market for record in self.open()}
 
-    def add(
-        self, name: str, ask: LimitAsk, stop: int, *, rest_rate: int = 0, options: OrderOptions = PLAIN
-    ) -> ConditionRecord:
+    def add(self, name: str, ask: LimitAsk, stop: int, *, rest_rate: int = 0) -> ConditionRecord:
         """Store a condition: once a trade reaches `stop`, place `ask`. The same name again returns the first.
 
         rest_rate: at this rate an order of the same size is placed now, and is cancelled once the stop is reached.
-        Raises OrderError.
+        The options of `ask` count for both; with their expiry the condition ends too. Raises OrderError.
         """
         if name in self._records:
             return self._records[name]
         if not name:
             raise OrderError("a condition needs a name", code="order.name", fix="name it; the name is used once")
         limit_draft(self._desk, ask)
-        _check_rates(ask, stop, rest_rate, self._venue.price(ask.market))
+        _check_rates(ask, stop, rest_rate, self._floor.price(ask.market))
         record = ConditionRecord(
             name=name,
             host=self._desk.host,
@@ -110,7 +136,7 @@ class Conditions:
             stop=stop,
             rate=ask.rate,
             rest_rate=rest_rate,
-            options=options,
+            options=ask.options,
             made_ms=self._desk.clock.now_ms(),
         )
         self._records[name] = record
@@ -124,7 +150,7 @@ class Conditions:
         if record is None or record.status not in OPEN:
             raise OrderError(f"no condition {name!r} is open", code="order.unknown", fix="list the conditions")
         self._move(record, "canceled")
-        await self._take_off(self._venue.orders.tagged(record.rest_tag))
+        await self._take_off(self._floor.orders.tagged(record.rest_tag))
         return record
 
     async def run(self) -> None:
@@ -145,6 +171,9 @@ class Conditions:
         if not self._desk.logged_in or not self._desk.session.ready.is_set():
             return
         try:
+            if 0 < record.options.expiry <= self._desk.clock.now_ms():
+                self._move(record, "dropped", "it expired")
+                return  # The order that rests for it, if any, expired with it.
             if record.rest_rate:
                 await self._keep_resting(record)
             if record.status == "waiting" and self._reached(record):
@@ -159,25 +188,24 @@ class Conditions:
 
     async def _keep_resting(self, record: ConditionRecord) -> None:
         """Place the resting order if that was not done yet; see whether it ended the condition."""
-        orders = self._venue.orders
+        orders = self._floor.orders
         order = orders.tagged(record.rest_tag)
         if order is None and record.status == "waiting":
-            ask = self._ask(record, record.rest_rate, record.quantity, record.rest_tag)
-            await self._venue.limit(ask.market, ask.side, ask.quantity, ask.rate, tag=ask.tag, options=record.options)
+            await self._send(record, record.rest_rate, record.quantity, record.rest_tag)
         elif order is not None and order.status == "executed":
             self._move(record, "dropped", "the resting order was filled")
         elif order is not None and order.status == "canceled" and record.status == "waiting":
             self._move(record, "dropped", "the resting order was cancelled")
 
     def _reached(self, record: ConditionRecord) -> bool:
-        feed = self._venue.feeds.get(record.market)
+        feed = self._floor.feeds.get(record.market)
         trades = feed.mirror.recent if feed else ()
         rates = [rate for rate, _, time in trades if time >= record.made_ms]
         falls = record.side == Side.SELL
         return any(rate <= record.stop if falls else rate >= record.stop for rate in rates)
 
     async def _place(self, record: ConditionRecord) -> None:
-        resting, quantity = self._venue.orders.tagged(record.rest_tag), record.quantity
+        resting, quantity = self._floor.orders.tagged(record.rest_tag), record.quantity
         if resting is not None:
             if resting.active:
                 await self._take_off(resting)
@@ -186,25 +214,17 @@ class Conditions:
         if quantity <= 0:
             self._move(record, "dropped", "the resting order was filled")
             return
-        ask = self._ask(record, record.rate, quantity, record.stop_tag)
-        await self._venue.limit(ask.market, ask.side, ask.quantity, ask.rate, tag=ask.tag)
+        await self._send(record, record.rate, quantity, record.stop_tag)
         self._move(record, "placed")
 
     async def _take_off(self, order: OrderRecord | None) -> None:
-        orders = self._venue.orders
+        orders = self._floor.orders
         if order is not None and order.status == "booked" and not orders.cancel_pending(order.order_id):
             await orders.cancel(order.order_id)
 
-    @staticmethod
-    def _ask(record: ConditionRecord, rate: int, quantity: int, tag: str) -> LimitAsk:
-        return LimitAsk(
-            market=record.market,
-            side=Side(record.side),
-            quantity=quantity,
-            rate=rate,
-            force=TimeInForce.STANDING,
-            tag=tag,
-        )
+    async def _send(self, record: ConditionRecord, rate: int, quantity: int, tag: str) -> None:
+        side, options = Side(record.side), record.options
+        await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options)
 
     def _move(self, record: ConditionRecord, status: str, reason: str = "") -> None:
         record.status, record.reason = status, reason

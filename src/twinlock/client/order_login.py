@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from twinlock.client.desk import Desk
 from twinlock.client.evidence import accuse
@@ -17,14 +17,23 @@ from twinlock.protocol.orders import OrderStatus
 from twinlock.protocol.routes import ORDER_STATUS
 from twinlock.protocol.wire import Hex, encode
 
-if TYPE_CHECKING:
-    from twinlock.client.orders import Orders
-
 RECEIPT_MS = range(-5_000, 65_000)
 """Where the server's time of an order may lie, counted from ours: it may have waited 60 s for the coins."""
 
 
-async def reconcile(desk: Desk, orders: Orders, listed: Sequence[ActiveOrder]) -> None:
+class OwnOrders(Protocol):
+    """Our orders at that server; `twinlock.client.orders.Orders` is it."""
+
+    def active(self) -> list[OrderRecord]: ...
+
+    def name(self, order: OrderRecord, order_id: bytes, server_time: int) -> None: ...
+
+    def set_status(self, order: OrderRecord, status: str) -> None: ...
+
+    async def send_cancel(self, market: str, base: int, quote: int, target: bytes) -> OrderRecord: ...
+
+
+async def reconcile(desk: Desk, orders: OwnOrders, listed: Sequence[ActiveOrder]) -> None:
     """Adopt orders whose receipt was lost, cancel what we do not know, and ask about what is not listed."""
     by_id = {bytes(entry.id): OrderStatus(entry.status) for entry in listed}
     doubtful: list[OrderRecord] = []
@@ -44,7 +53,7 @@ async def reconcile(desk: Desk, orders: Orders, listed: Sequence[ActiveOrder]) -
     await _ask_status(desk, orders, [order for order in doubtful if order not in unanswered])
 
 
-def _adopt(desk: Desk, orders: Orders, order: OrderRecord, order_id: bytes) -> bool:
+def _adopt(desk: Desk, orders: OwnOrders, order: OrderRecord, order_id: bytes) -> bool:
     """Whether a listed order is the one whose receipt was lost: then some server time gives that ID."""
     assert desk.account is not None
     message = message_of(order, desk.account.account_id, [Coin(coin_id=Hex(coin_id)) for coin_id in order.coins])
@@ -56,7 +65,7 @@ def _adopt(desk: Desk, orders: Orders, order: OrderRecord, order_id: bytes) -> b
     return False
 
 
-async def _cancel_blindly(desk: Desk, orders: Orders, order_id: bytes) -> None:
+async def _cancel_blindly(desk: Desk, orders: OwnOrders, order_id: bytes) -> None:
     desk.notice(f"the server has an order of ours that we do not know: {order_id.hex()}; it is cancelled")
     for market in desk.require_config().markets:
         try:
@@ -66,7 +75,7 @@ async def _cancel_blindly(desk: Desk, orders: Orders, order_id: bytes) -> None:
         return
 
 
-async def _ask_status(desk: Desk, orders: Orders, doubtful: list[OrderRecord]) -> None:
+async def _ask_status(desk: Desk, orders: OwnOrders, doubtful: list[OrderRecord]) -> None:
     if not doubtful:
         return
     questions = [

@@ -223,9 +223,11 @@ class Trader:
         host: str = "",
         *,
         rest_rate: int = 0,
+        options: OrderOptions = PLAIN,
     ) -> ConditionRecord:
         """See `Venue.stop_limit`: with `rest_rate` one-cancels-other."""
-        return await self.venue(host).stop_limit(name, market, side, quantity, stop, rate, rest_rate=rest_rate)
+        venue = self.venue(host)
+        return await venue.stop_limit(name, market, side, quantity, stop, rate, rest_rate=rest_rate, options=options)
 
     async def cancel(self, order_id: bytes, host: str = "") -> OrderRecord:
         """See `Orders.cancel`."""

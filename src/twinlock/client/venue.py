@@ -112,14 +112,23 @@ class Venue:
         return await self.orders.market(market, side, quantity, self.price(market), tag=tag, options=options)
 
     async def stop_limit(
-        self, name: str, market: str, side: Side, quantity: int, stop: int, rate: int, *, rest_rate: int = 0
+        self,
+        name: str,
+        market: str,
+        side: Side,
+        quantity: int,
+        stop: int,
+        rate: int,
+        *,
+        rest_rate: int = 0,
+        options: OrderOptions = PLAIN,
     ) -> ConditionRecord:
         """Place a limit order at `rate` once a trade reaches `stop`; with `rest_rate` one-cancels-other.
 
         Waits on our side, across restarts; see `twinlock.client.conditional`. Raises OrderError.
         """
         await self.follow(market)
-        ask = LimitAsk(market=market, side=side, quantity=quantity, rate=rate)
+        ask = LimitAsk(market=market, side=side, quantity=quantity, rate=rate, options=options)
         return self.conditions.add(name, ask, stop, rest_rate=rest_rate)
 
     async def estimate(self, ask: LimitAsk) -> Estimate:

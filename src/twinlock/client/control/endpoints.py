@@ -196,6 +196,7 @@ async def place_condition(ask: Ask) -> views.ConditionView:
         wanted.stop,
         wanted.rate,
         rest_rate=wanted.rest_rate,
+        options=wanted.options,
     )
     return showing.condition_view(record)
 

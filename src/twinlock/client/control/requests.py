@@ -14,7 +14,19 @@ from twinlock.protocol.messages.orders import OrderOptions
 View = msgspec.Struct
 
 
-class PlaceOrder(View, frozen=True, forbid_unknown_fields=True):
+class Options(View, frozen=True, kw_only=True):
+    """post_only: rather end than take. expiry: ms, 0 for none. max_matches: 0 for any number."""
+
+    post_only: bool = False
+    expiry: Ms = 0
+    max_matches: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+
+    @property
+    def options(self) -> OrderOptions:
+        return OrderOptions(post_only=self.post_only, expiry=self.expiry, max_matches=self.max_matches)
+
+
+class PlaceOrder(Options, frozen=True, forbid_unknown_fields=True):
     """tag: the caller's own name for the order; placing the same tag again returns the first order.
 
     post_only: rather end than take. expiry: ms, 0 for none. max_matches: 0 for any number. split: pay for a
@@ -29,20 +41,14 @@ class PlaceOrder(View, frozen=True, forbid_unknown_fields=True):
     force: Literal["standing", "immediate"] = "standing"
     tag: Tag = ""
     host: Host = ""
-    post_only: bool = False
-    expiry: Ms = 0
-    max_matches: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     split: bool = False
 
-    @property
-    def options(self) -> OrderOptions:
-        return OrderOptions(post_only=self.post_only, expiry=self.expiry, max_matches=self.max_matches)
 
-
-class PlaceCondition(View, frozen=True, forbid_unknown_fields=True):
+class PlaceCondition(Options, frozen=True, forbid_unknown_fields=True):
     """Place a limit order at `rate` once a trade reaches `stop`; placing the same name again changes nothing.
 
-    rest_rate: an order of the same size rests at this rate until then (one-cancels-other).
+    rest_rate: an order of the same size rests at this rate until then (one-cancels-other). post_only, expiry,
+    max_matches: of both orders, as in PlaceOrder; with the expiry the condition ends too.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=200)]

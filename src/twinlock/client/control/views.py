@@ -196,6 +196,9 @@ class ConditionView(View, frozen=True):
     stop: Rate
     rate: Rate
     rest_rate: Rate
+    post_only: bool
+    expiry: Ms
+    max_matches: int
     status: str
     reason: str
     time: Ms
