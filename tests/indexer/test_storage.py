@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -11,10 +12,17 @@ from tests.indexer.chains import Block, Coin, extend, random_chain, scripts_of, 
 from tests.indexer.chains import block as block_of
 
 from twinlock.indexer.storage.disk import MemoryDisk, RealDisk
-from twinlock.indexer.storage.manifest import StorageError, TooDeepError
+from twinlock.indexer.storage.manifest import (
+    FORMAT,
+    MANIFESTS,
+    OutdatedError,
+    StorageError,
+    TooDeepError,
+    read_manifest,
+)
 from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.indexer.storage.seam import Storage
-from twinlock.indexer.storage.segments import SegmentStorage
+from twinlock.indexer.storage.segments import SegmentStorage, open_storage
 from twinlock.kernels.scan import hashx, scan_block, sha256d
 from twinlock.seams import SeededEntropy
 
@@ -116,14 +124,23 @@ def test_a_bulk_build_equals_one_block_by_block() -> None:
     assert picture(opened(disk)) == picture(truth(blocks))
 
 
-@pytest.mark.parametrize("together", [0, 6, 12], ids=["block by block", "half in bulk", "in bulk"])
-def test_a_transaction_that_is_made_twice_counts_once_where_it_is_last(together: int) -> None:
-    script, twin = b"\x51\x66", transaction([(bytes(32), 0xFFFFFFFF)], [(50, b"\x51\x66")], b"twin")
+TWICE = b"\x51\x66"
+
+
+def with_twins() -> tuple[list[Block], bytes]:
+    """Twelve blocks; the only transaction of the fifth, which is made again in the tenth."""
+    twin = transaction([(bytes(32), 0xFFFFFFFF)], [(50, TWICE)], b"twin")
     blocks: list[Block] = []
     for height in range(12):
         other = transaction([(bytes(32), 0xFFFFFFFF)], [(1, b"\x51")], bytes([height]))
         parent = blocks[-1].hash if blocks else bytes(32)
         blocks.append(block_of(parent, height, [twin if height in (4, 9) else other]))
+    return blocks, twin
+
+
+@pytest.mark.parametrize("together", [0, 6, 12], ids=["block by block", "half in bulk", "in bulk"])
+def test_a_transaction_that_is_made_twice_counts_once_where_it_is_last(together: int) -> None:
+    (blocks, twin), script = with_twins(), TWICE
     disk = MemoryDisk()
     replaced = frozenset({blocks[4].hash})
     storage = SegmentStorage(disk, "chain", 20, replaced=replaced)
@@ -143,6 +160,79 @@ def test_a_transaction_that_is_made_twice_counts_once_where_it_is_last(together:
     if together < 9:
         storage.undo(), storage.undo(), storage.undo()
         assert storage.history(hashx(script)) == []
+
+
+def as_format_1(disk: MemoryDisk) -> None:
+    """What an earlier version would have left: it said nothing of such blocks, and less in its notes."""
+    for name in MANIFESTS & disk.files.keys():
+        body = disk.files[name].partition(b"\n")[2].replace(b'"format":%d' % FORMAT, b'"format":1')
+        disk.files[name] = b"%08x\n" % zlib.crc32(body) + body
+
+
+@pytest.mark.parametrize("together", [0, 6], ids=["block by block", "half in bulk"])
+def test_an_index_that_counted_a_transaction_twice_is_built_anew(together: int) -> None:
+    blocks, twin = with_twins()
+    disk = MemoryDisk()
+    old = SegmentStorage(disk, "chain", 20, replaced=frozenset())
+    if together:
+        bulk = old.bulk(SeededEntropy(1))
+        for each in blocks[:together]:
+            bulk.add(each.raw)
+        old.adopt(bulk)
+    grow(old, blocks)
+    assert len(old.history(hashx(TWICE))) == 2
+    old.close()
+    as_format_1(disk)
+    replaced = frozenset({blocks[4].hash})
+    with pytest.raises(OutdatedError):  # whoever only looks is told
+        SegmentStorage(disk, "chain", 20, replaced=replaced)
+    storage, why = open_storage(disk, "chain", 20, replaced=replaced)
+    assert storage.height == -1
+    assert why.endswith("counted transactions twice; the index is built anew")
+    grow(storage, blocks)
+    assert storage.history(hashx(TWICE)) == [(sha256d(twin), 9)]
+    storage.close()
+    assert SegmentStorage(disk, "chain", 20, replaced=replaced).height == 11
+
+
+def test_a_right_index_of_an_earlier_version_is_kept() -> None:
+    blocks, _ = with_twins()
+    disk = MemoryDisk()
+    storage = SegmentStorage(disk, "chain", 20, replaced=frozenset())
+    grow(storage, blocks)
+    storage.close()
+    as_format_1(disk)
+    storage, why = open_storage(disk, "chain", 20)  # its chain is not Bitcoin's
+    assert (storage.height, why) == (11, "")
+    storage.close()
+    manifest = read_manifest(disk)
+    assert manifest is not None
+    assert manifest.format == FORMAT
+
+
+def test_an_unfinished_first_sync_of_an_earlier_version_begins_again() -> None:
+    blocks, _ = with_twins()
+    disk = MemoryDisk()
+    bulk = SegmentStorage(disk, "chain", 20, replaced=frozenset()).bulk(SeededEntropy(1), memory=1)
+    for each in blocks:
+        bulk.add(each.raw)
+    bulk._save()
+    assert SegmentStorage(disk, "chain", 20).bulk(SeededEntropy(1), memory=1).blocks == 12
+    name, body = "bulk", disk.files["bulk"].partition(b"\n")[2].replace(b',"format":%d' % FORMAT, b"")
+    disk.files[name] = b"%08x\n" % zlib.crc32(body) + body
+    assert SegmentStorage(disk, "chain", 20).bulk(SeededEntropy(1), memory=1).blocks == 0
+
+
+def test_an_index_of_a_later_version_is_left_alone() -> None:
+    disk = MemoryDisk()
+    storage = opened(disk)
+    grow(storage, with_twins()[0])
+    body = disk.files["manifest"].partition(b"\n")[2].replace(b'"format":%d' % FORMAT, b'"format":99')
+    disk.files["manifest"] = b"%08x\n" % zlib.crc32(body) + body
+    before = dict(disk.files)
+    with pytest.raises(StorageError, match="format 99"):
+        open_storage(disk, "chain", 20)
+    assert disk.files == before
 
 
 def test_a_reset_index_begins_anew_and_stays_so() -> None:

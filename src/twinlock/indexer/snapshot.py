@@ -160,7 +160,10 @@ def _read_table(coin: Coin, archive: tarfile.TarFile) -> Table:
             fix="name the coin and network of the snapshot",
         )
     if table.format != FORMAT:
-        raise SnapshotError(f"the snapshot has format {table.format}, this program reads {FORMAT}")
+        raise SnapshotError(
+            f"the snapshot has format {table.format}, this program reads {FORMAT}",
+            fix="make it with this version of the program",
+        )
     return table
 
 

@@ -17,7 +17,7 @@ import msgspec
 
 from twinlock.errors import TwinlockError
 from twinlock.indexer.storage.disk import Disk
-from twinlock.indexer.storage.manifest import DamagedError, Run
+from twinlock.indexer.storage.manifest import FORMAT, DamagedError, Run
 from twinlock.indexer.storage.runs import RunWriter, verified
 from twinlock.indexer.storage.seam import Spot
 from twinlock.indexer.storage.spill import OutsideSort, Spill
@@ -46,7 +46,7 @@ class BulkError(TwinlockError):
 
 
 class _Note(msgspec.Struct, frozen=True):
-    """Where a build stands: what of its files is valid, and what is needed to go on."""
+    """Where a build stands: what of its files is valid, and what is needed to go on. format: as the manifest's."""
 
     run: str
     seed: bytes
@@ -56,6 +56,7 @@ class _Note(msgspec.Struct, frozen=True):
     tip: bytes
     sections: dict[str, tuple[int, int]]
     spills: dict[str, tuple[int, int]]
+    format: int = 1
 
 
 def _read_note(disk: Disk) -> _Note | None:
@@ -67,7 +68,9 @@ def _read_note(disk: Disk) -> _Note | None:
 
 
 def _whole(disk: Disk, note: _Note) -> bool:
-    """Whether everything that the note names is what it was."""
+    """Whether everything that the note names is what it was, and what this program would have written."""
+    if note.format != FORMAT:
+        return False
     try:
         for name, marks in (*note.spills.items(), *((f"{note.run}/{s}", m) for s, m in note.sections.items())):
             for _ in verified(disk, name, *marks):
@@ -161,7 +164,7 @@ class BulkBuild:
             self._spills[kind].sync()
             spills |= self._spills[kind].marks()
         note = _Note(
-            self._writer.name, self._seed, self.blocks, self._txs, self._heads_size, self._tip, sections, spills
+            self._writer.name, self._seed, self.blocks, self._txs, self._heads_size, self._tip, sections, spills, FORMAT
         )
         body = msgspec.json.encode(note)
         file = self._disk.append(_NEW_NOTE, 0)

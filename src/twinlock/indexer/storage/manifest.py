@@ -9,7 +9,9 @@ import msgspec
 from twinlock.errors import Fault, TwinlockError
 from twinlock.indexer.storage.disk import Disk
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 counted transactions that were made twice (BIP 30) twice; see `SegmentStorage`."""
+
 _NAME, _COPY, _NEW = "manifest", "manifest.copy", "manifest.new"
 
 MANIFESTS = frozenset((_NAME, _COPY))
@@ -27,6 +29,12 @@ class DamagedError(StorageError):
     """Files of the index are not what they were when they were written. The node can give everything again."""
 
     code = "indexer.storage.damaged"
+
+
+class OutdatedError(DamagedError):
+    """An earlier version of the program wrote what is known to be wrong by now. The node can give everything again."""
+
+    code = "indexer.storage.outdated"
 
 
 class TooDeepError(StorageError):
@@ -53,7 +61,7 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The index: its runs, oldest first, and the log of the blocks after them."""
+    """The index: its runs, oldest first, and the log of the blocks after them. format: that of what it names."""
 
     chain: str
     serial: int = 0
@@ -73,10 +81,10 @@ def read_manifest(disk: Disk) -> Manifest | None:
         except DamagedError as error:
             trouble = trouble or error
             continue
-        if manifest.format != FORMAT:
+        if manifest.format > FORMAT:
             raise StorageError(
-                f"the index has format {manifest.format}, this program reads {FORMAT}",
-                fix="remove the data directory; the index is built anew",
+                f"the index has format {manifest.format}, this program reads formats up to {FORMAT}",
+                fix="start the newer program that wrote it, or remove the data directory; the index is built anew then",
             )
         return manifest
     if trouble:

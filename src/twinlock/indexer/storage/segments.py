@@ -13,15 +13,20 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import msgspec
 
 from twinlock.indexer.storage.bulk import BulkBuild, unfinished_files
 from twinlock.indexer.storage.disk import Disk
 from twinlock.indexer.storage.log import BlockLog
 from twinlock.indexer.storage.manifest import (
+    FORMAT,
     DamagedError,
     Manifest,
+    OutdatedError,
     Run,
     StorageError,
     TooDeepError,
@@ -90,6 +95,20 @@ class SegmentStorage(PieceRow):
         self._log = BlockLog(disk, self._manifest.log)
         self._renew()
         self._replay()
+        if self._manifest.format < FORMAT:
+            self._modernise()
+
+    def _modernise(self) -> None:
+        """Take over what an earlier version wrote, if it is right. Raises OutdatedError."""
+        if any(self.block_hash(height) in self._replaced for height in range(self.height + 1)):
+            self._log.close()
+            raise OutdatedError(
+                "an earlier version of the program made the index, and counted transactions twice",
+                fix="run the indexer: it builds the index anew",
+            )
+        self._manifest = msgspec.structs.replace(self._manifest, format=FORMAT)
+        with suppress(OSError):  # a full disk: it is found right once more at the next start
+            write_manifest(self._disk, self._manifest)
 
     def _open_runs(self) -> str:
         """Map the runs. Those before a damaged one stay, what follows is left out; in words. Raises DamagedError."""
@@ -101,7 +120,8 @@ class SegmentStorage(PieceRow):
                 if not number:
                     raise
                 serial = self._manifest.serial + 1
-                self._manifest = Manifest(self._manifest.chain, serial, runs[:number], f"log-{serial}")
+                left: dict[str, Any] = {"serial": serial, "runs": runs[:number], "log": f"log-{serial}"}
+                self._manifest = msgspec.structs.replace(self._manifest, **left)
                 write_manifest(self._disk, self._manifest)
                 return f"{error}; the index goes on from height {run.first_height - 1}"
         return ""
@@ -355,7 +375,7 @@ class SegmentStorage(PieceRow):
         self._log.close()
         self._era += 1
         again, damage = open_storage(
-            self._disk, self._manifest.chain, self._reorg_limit, self._memory, verified_at_once=1 << 62
+            self._disk, self._manifest.chain, self._reorg_limit, self._memory, 1 << 62, self._replaced
         )
         self._manifest, self._log, self._pieces = again._manifest, again._log, again._pieces
         self._renew()
@@ -380,14 +400,23 @@ class SegmentStorage(PieceRow):
 
 
 def open_storage(
-    disk: Disk, chain: str, reorg_limit: int, memory: int = 64 << 20, verified_at_once: int = 1 << 30
+    disk: Disk,
+    chain: str,
+    reorg_limit: int,
+    memory: int = 64 << 20,
+    verified_at_once: int = 1 << 30,
+    replaced: frozenset[bytes] = REPLACED,
 ) -> tuple[SegmentStorage, str]:
-    """(the storage without what is damaged of it, what that was; empty when nothing was)."""
+    """(the storage without what is damaged or outdated of it, what that was; empty when nothing was)."""
+
+    def opened() -> SegmentStorage:
+        return SegmentStorage(disk, chain, reorg_limit, memory, verified_at_once, replaced)
+
     try:
-        storage = SegmentStorage(disk, chain, reorg_limit, memory, verified_at_once)
+        storage = opened()
         return storage, storage.damage
     except DamagedError as error:
         for name in disk.names():
             if name.startswith(_OURS):
                 disk.remove(name)
-        return SegmentStorage(disk, chain, reorg_limit, memory, verified_at_once), f"{error}; the index is built anew"
+        return opened(), f"{error}; the index is built anew"
