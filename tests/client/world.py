@@ -87,6 +87,12 @@ class FusedStore(MemoryStore):
         self._depth = 0
         self._writes = False
 
+    def copied(self) -> FusedStore:
+        """What is in it now, as a store of its own on the same fuse."""
+        copy = FusedStore(self._fuse)
+        copy._bodies.update(self._bodies)
+        return copy
+
     def put(self, record: Record) -> None:
         with self.transaction():
             self._writes = True

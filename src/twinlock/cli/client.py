@@ -27,6 +27,7 @@ from twinlock.cli.recovery import recover
 from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, ask, opened, pass_setting
 from twinlock.cli.showing import table, until_text
+from twinlock.cli.stores import store
 from twinlock.cli.towers import tower
 from twinlock.cli.trading import condition, market, order
 from twinlock.cli.wallet import wallet
@@ -45,6 +46,7 @@ Examples:
   twinlock client --config trader.toml run
   twinlock client --config trader.toml status
   twinlock client --config trader.toml page
+  twinlock client --config trader.toml store backup /media/usb/
   twinlock client api > client-api.json
   eval "$(twinlock client completion bash)"
   twinlock client --config trader.toml wallet address btc
@@ -192,6 +194,7 @@ client.add_command(order)
 client.add_command(page)
 client.add_command(pin)
 client.add_command(recover)
+client.add_command(store)
 client.add_command(swap)
 client.add_command(tower)
 client.add_command(wallet)

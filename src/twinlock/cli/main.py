@@ -75,6 +75,8 @@ EXIT_CODES = {
     "store.corrupt": STORE,
     "store.newer": STORE,
     "store.error": STORE,
+    "store.missing": STORE,
+    "store.exists": STORE,
     "wallet.short_funds": FUNDS,
     "session.offline": NO_ANSWER,
     "session.timeout": NO_ANSWER,

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.client.fake_server import MARKET
 from tests.client.test_settlement import reached
-from tests.client.world import FUNDS, FusedStore, World
+from tests.client.world import FUNDS, RATE, FusedStore, World
 
 from twinlock.chain import bip39
 from twinlock.client.config import ClientConfig
@@ -18,8 +19,10 @@ from twinlock.client.keys import TraderKeys
 from twinlock.client.recovery.file import read
 from twinlock.client.recovery.rescue import Report, prepare, rescue
 from twinlock.client.seed import Phrase, required
+from twinlock.client.store.records import SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.orders import Side
 from twinlock.protocol.swap import Party
 
 pytestmark = pytest.mark.anyio
@@ -60,6 +63,20 @@ class Losing(World):
         prepare(store, self.config(), Phrase(words), self.file(name) if with_file else None)
         if not with_file:
             self.file(name).unlink()
+        await self.start(name)
+
+    def copy(self, name: str) -> FusedStore:
+        """A copy of the store as it is now."""
+        store = self.stores[name]
+        assert isinstance(store, FusedStore)
+        return store.copied()
+
+    async def put_back(self, name: str, copy: FusedStore) -> None:
+        """kill -9, an older copy of the store, and the recovery file that was newer."""
+        await self.crash(name)
+        words = self.words(name)
+        self.stores[name], self._starting = copy, name
+        prepare(copy, self.config(), Phrase(words), self.file(name))
         await self.start(name)
 
     def words(self, name: str) -> str:
@@ -121,6 +138,27 @@ async def test_the_file_finishes_a_swap(it: Losing, name: str, step: str) -> Non
     await it.lose_disk(name, with_file=True)
     await it.settle(lambda: over(it), rounds=60)
     assert [it.swap(who).outcome for who in before] == ["swapped", "swapped"]
+    await assert_swapped(it, before)
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["server", "no-server"])
+@pytest.mark.parametrize(("name", "step"), [("alice", "audited"), ("bob", "swap_confirmed")])
+async def test_an_older_copy_of_the_store_and_the_file_finish_a_swap(
+    it: Losing, name: str, step: str, alive: bool
+) -> None:
+    before = {who: it.total(who) for who in ("alice", "bob")}
+    await it.call(it.traders["alice"].limit(MARKET, Side.SELL, QUANTITY, RATE))
+    await it.close_epoch()
+    copies = {"alice": it.copy("alice")}  # Which knows the order, and no match of it.
+    await it.call(it.traders["bob"].limit(MARKET, Side.BUY, QUANTITY, RATE))
+    await it.close_epoch()
+    copies["bob"] = it.copy("bob")  # Which knows the match, and nothing of the contract.
+    assert [swap.own_tx for swap in copies["bob"].all(SwapRecord)] == [b""]
+    await it.settle(lambda: reached(it, "alice", "audited") and reached(it, name, step))
+    if not alive:
+        await it.kill_server()
+    await it.put_back(name, copies[name])
+    await it.settle(lambda: over(it), rounds=60)
     await assert_swapped(it, before)
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from twinlock.client.errors import StoreCorruptError, StoreError, StoreLockedError, WrongPasswordError
 from twinlock.client.store import MemoryStore, Record, SqliteStore, Store
+from twinlock.client.store.copies import back_up, put_back
 from twinlock.client.store.schema import MIGRATIONS
 from twinlock.client.store.sqlite import FILE_NAME
 from twinlock.client.store.vault import Cost, Vault
@@ -175,6 +176,73 @@ def test_a_failed_migration_changes_nothing(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.OperationalError):
         SqliteStore(tmp_path, "open sesame", SystemEntropy(), migrations=broken)
     open_store(tmp_path).close()
+
+
+def test_a_copy_made_while_the_store_is_written_is_one_moment_of_it(tmp_path: Path) -> None:
+    store, numbers = open_store(tmp_path), iter(range(1_000))
+
+    def write() -> None:
+        with store.transaction():
+            number = next(numbers)
+            store.put(Note(name="first", text=bytes(5_000), number=number))
+            store.put(Note(name="second", text=b"", number=number))
+
+    write()
+    assert back_up(tmp_path, tmp_path / "copy.db") == 2
+    write()
+    with store.transaction():
+        store.put(Note(name="first", text=b"", number=99))
+        assert back_up(tmp_path, tmp_path / "meanwhile.db") == 2, "what is not committed is not in it"
+    with pytest.raises(StoreError) as exists:
+        back_up(tmp_path, tmp_path / "copy.db")
+    assert exists.value.code == "store.exists"
+    store.close()
+    for name, expected in (("copy.db", 0), ("meanwhile.db", 1)):
+        folder = tmp_path / f"of-{name}"
+        assert put_back(tmp_path / name, folder) is None
+        again = open_store(folder)
+        assert [note.number for note in again.all(Note)] == [expected, expected]
+        again.close()
+    assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_takes_the_place_of_a_store_that_is_kept(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    store.put(Note(name="a", text=b"", number=1))
+    back_up(tmp_path, tmp_path / "copy.db")
+    store.put(Note(name="a", text=b"", number=2))
+    with pytest.raises(StoreLockedError):
+        put_back(tmp_path / "copy.db", tmp_path)
+    store.close()
+    kept = put_back(tmp_path / "copy.db", tmp_path)
+    assert kept is not None
+    back = open_store(tmp_path)
+    assert [note.number for note in back.all(Note)] == [1]
+    back.close()
+    put_back(kept, tmp_path)
+    newest = open_store(tmp_path)
+    assert [note.number for note in newest.all(Note)] == [2]
+    newest.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 100, None])
+def test_what_is_no_copy_is_refused_and_changes_nothing(tmp_path: Path, content: bytes | None) -> None:
+    store = open_store(tmp_path)
+    for number in range(200):
+        store.put(Note(name=str(number), text=bytes(100)))
+    back_up(tmp_path, tmp_path / "copy.db")
+    store.close()
+    if content is None:
+        damaged = bytearray((tmp_path / "copy.db").read_bytes())
+        damaged[4096:8192] = b"\xaa" * 4096
+        content = bytes(damaged)
+    (tmp_path / "copy.db").write_bytes(content)
+    with pytest.raises(StoreCorruptError):
+        put_back(tmp_path / "copy.db", tmp_path)
+    open_store(tmp_path).close()
+    with pytest.raises(StoreError) as missing:
+        back_up(tmp_path / "elsewhere", tmp_path / "other.db")
+    assert missing.value.code == "store.missing"
 
 
 WRITER = """

@@ -9,13 +9,15 @@ from twinlock.chain.families import family_of
 from twinlock.client.errors import ConfigError
 from twinlock.client.recovery.file import Contents, RecoveryFileError
 from twinlock.client.store.base import Record, Store
-from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
+from twinlock.client.store.records import AccountRecord, BondRecord, OrderRecord, SwapRecord
 from twinlock.client.wallet.journal import TX_LOCK, Journal
 
 
 def restore(store: Store, contents: Contents, hosts: Sequence[str]) -> int:
     """Put every record that is missing, in one transaction; returns how many. What the store knows is left alone.
 
+    Only where the store is older than the file, as a copy that was put back is, the file is believed: of swaps of
+    which it knows a transaction that the store lacks, of their orders, and of the newest time of an order.
     hosts: the configured servers. Raises ConfigError where a server of the file is not among them: its swaps need a
     place, even if the server is gone for ever.
     """
@@ -29,12 +31,33 @@ def restore(store: Store, contents: Contents, hosts: Sequence[str]) -> int:
             fix="add them to [[servers]], even if they are gone",
         )
     records: list[Record] = [*contents.accounts, *contents.bonds, *contents.orders, *contents.swaps]
-    missing = [record for record in records if store.get(type(record), record.key) is None]
+    further = {swap.key for swap in contents.swaps if _further(swap, store.get(SwapRecord, swap.key))}
+    carried = {swap.order_key for swap in contents.swaps if swap.key in further}
+    missing = [
+        record
+        for record in records
+        if store.get(type(record), record.key) is None
+        or (isinstance(record, SwapRecord) and record.key in further)
+        or (isinstance(record, OrderRecord) and record.key in carried)
+        or (isinstance(record, AccountRecord) and _later(record, store.get(AccountRecord, record.key)))
+    ]
     with store.transaction():
         for record in missing:
             store.put(record)
             _tell_wallet(store, contents, record)
     return len(missing)
+
+
+def _further(told: SwapRecord, known: SwapRecord | None) -> bool:
+    """Whether the file knows a transaction of a swap that the store does not."""
+    ours = known or told
+    pairs = ((told.own_tx, ours.own_tx), (told.redeem_tx, ours.redeem_tx), (told.refund_tx, ours.refund_tx))
+    return not ours.closed and any(theirs and not mine for theirs, mine in pairs)
+
+
+def _later(told: AccountRecord, known: AccountRecord | None) -> bool:
+    """Whether orders were placed at the account that the store does not know; no time of theirs is used again."""
+    return known is not None and told.last_order_ms > known.last_order_ms
 
 
 def check_network(contents: Contents, network: str) -> None:
