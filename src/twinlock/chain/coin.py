@@ -35,6 +35,7 @@ class Coin:
     nodes call it dust. reorg_limit: blocks an indexer can undo. replaceable: nodes let a transaction in the
     mempool be replaced by one that pays more (BIP 125). auxpow: a header whose version has bit 0x100 is followed
     by the proof that another chain's block did its work; the block's identity is the hash of the first 80 bytes.
+    auxpow_id: of the chain, among those that are mined together. retarget: blocks between changes of difficulty.
     """
 
     symbol: str
@@ -68,6 +69,8 @@ class Coin:
     reorg_limit: int = 200
     replaceable: bool = True
     auxpow: bool = False
+    auxpow_id: int = 0
+    retarget: int = 2016
 
     @property
     def denominations(self) -> tuple[tuple[str, int], ...]:

@@ -10,18 +10,17 @@ from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from types import MappingProxyType
 
+from twinlock.chain import auxpow
 from twinlock.chain import header as chain_header
 from twinlock.chain.coins import Coin, Network
-from twinlock.chain.errors import ChainError
+from twinlock.chain.errors import ChainError, InclusionError
 from twinlock.chain.header import Header
+from twinlock.chain.wire import Reader
 
 from .errors import LyingServerError
 
 WINDOW = 2016
 """Headers kept: as many as one answer of `blockchain.block.headers` holds, two weeks of Bitcoin."""
-
-RETARGET = 2016
-"""Blocks between changes of difficulty, on Bitcoin and Litecoin."""
 
 STEP_MAX = 4
 """Most by which one change may ease the target (consensus)."""
@@ -30,9 +29,30 @@ STEP_MAX = 4
 DIFFICULTY_1 = 0xFFFF << 208
 """The target that difficulties are counted in."""
 
-EASIEST: Mapping[str, int] = MappingProxyType({"btc": DIFFICULTY_1 // 10**12, "ltc": DIFFICULTY_1 // 10**5})
+EASIEST: Mapping[str, int] = MappingProxyType(
+    {"btc": DIFFICULTY_1 // 10**12, "ltc": DIFFICULTY_1 // 10**5, "doge": DIFFICULTY_1 // 10**5}
+)
 """By coin, a target that its mainnet has not seen for years (in 2026 a hundred times harder, and more): a server that
 begins with an easier chain has made one up."""
+
+
+def read_headers(coin: Coin, raw: bytes) -> list[Header]:
+    """Headers as servers send them, each with the proof of its work where it was mined with another chain's.
+
+    Raises LyingServerError (``type``, ``work``). Proofs are looked at on mainnet only, as all work is.
+    """
+    reader, found = Reader(raw), []
+    try:
+        while reader.left:
+            header, work = auxpow.read_header(coin, reader)
+            if work is not None and coin.network is Network.MAINNET:
+                auxpow.check_work(coin, header, work)
+            found.append(header)
+    except InclusionError as error:
+        raise LyingServerError("work", f"the work of a header is not proven: {error}") from error
+    except ChainError as error:
+        raise LyingServerError("type", f"headers that are none: {error}") from error
+    return found
 
 
 def check_run(coin: Coin, headers: Sequence[Header], start: int) -> None:
@@ -54,10 +74,11 @@ def check_run(coin: Coin, headers: Sequence[Header], start: int) -> None:
 def _check_work(coin: Coin, headers: Sequence[Header], start: int) -> None:
     try:
         for header in headers:
-            chain_header.check_proof_of_work(coin, header)
+            if not auxpow.is_merged(coin, header):  # whose work was looked at when it was read
+                chain_header.check_proof_of_work(coin, header)
         for height, (before, header) in enumerate(pairwise(headers), start + 1):
             eased = chain_header.target(header.bits) > STEP_MAX * chain_header.target(before.bits)
-            if eased or (height % RETARGET and header.bits != before.bits):
+            if eased or (height % coin.retarget and header.bits != before.bits):
                 raise LyingServerError("work", f"the difficulty at height {height} cannot be", height=height)
     except ChainError as error:
         raise LyingServerError("work", f"work is missing from height {start} on: {error}", height=start) from error

@@ -26,7 +26,8 @@ PROTOCOL_MIN: Version = (1, 4)
 PROTOCOL_MAX: Version = (1, 6)
 
 HashText = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", max_length=64)]
-HeaderText = Annotated[str, Meta(pattern="^[0-9a-f]{160}$", max_length=160)]
+HeaderText = Annotated[str, Meta(pattern="^([0-9a-f]{2}){80,}$", max_length=2_000_000)]
+"""80 bytes, and of merged-mined coins the proof of work that follows them; the coin's reader takes nothing more."""
 HexText = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Height = Annotated[int, Meta(ge=-1, lt=2**31)]

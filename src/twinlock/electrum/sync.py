@@ -7,12 +7,11 @@ from collections import OrderedDict
 from typing import Protocol, TypeVar
 
 from twinlock.chain.coins import Coin, Network
-from twinlock.chain.errors import ChainError
-from twinlock.chain.header import Header, parse_headers
+from twinlock.chain.header import Header
 
 from . import methods
 from .errors import LyingServerError
-from .headers import WINDOW, HeaderChain, check_run
+from .headers import WINDOW, HeaderChain, check_run, read_headers
 from .methods import HeaderReply, Method
 
 T = TypeVar("T")
@@ -57,7 +56,7 @@ class HeaderSync:
             raise AssertionError("unreachable")
 
     async def _follow(self, asker: Asker, announced: HeaderReply) -> int | None:
-        chain, tip, height = self.chain, Header.parse(bytes.fromhex(announced.hex)), announced.height
+        chain, tip, height = self.chain, _one(self._coin, announced.hex), announced.height
         if chain.header(height) == tip and (height == chain.height or self._coin.network is Network.MAINNET):
             return None  # known; a server that is some blocks behind takes none of ours away
         if not len(chain) or height > chain.height + WINDOW:
@@ -121,19 +120,26 @@ class HeaderSync:
         headers: list[Header] = []
         while (start := first + len(headers)) <= last:
             reply = await asker.call(methods.BLOCK_HEADERS, start, min(WINDOW, last - start + 1))
-            run = _split(reply)
+            run = _split(self._coin, reply)
             if not 0 < len(run) <= last - start + 1:
                 raise LyingServerError("headers", f"{len(run)} headers from height {start}", height=start)
             headers += run
         return headers
 
 
-def _split(reply: methods.HeadersReply) -> list[Header]:
-    text = reply.hex if reply.headers is None else "".join(reply.headers)
+def _one(coin: Coin, text: str) -> Header:
+    headers = read_headers(coin, bytes.fromhex(text))
+    if len(headers) != 1:
+        raise LyingServerError("type", f"{len(headers)} headers where one is announced")
+    return headers[0]
+
+
+def _split(coin: Coin, reply: methods.HeadersReply) -> list[Header]:
     try:
-        headers = parse_headers(bytes.fromhex(text or ""))
-    except (ValueError, ChainError) as error:
+        raw = bytes.fromhex((reply.hex or "") if reply.headers is None else "".join(reply.headers))
+    except ValueError as error:
         raise LyingServerError("type", f"headers that are none: {error}") from error
+    headers = read_headers(coin, raw)
     if reply.count != len(headers):
         raise LyingServerError("type", f"{len(headers)} headers where {reply.count} are announced")
     return headers
