@@ -11,8 +11,10 @@ from twinlock.chain.families import family_of
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.orders import Side
+from twinlock.protocol.reputation import Outcome
 from twinlock.protocol.signing import check
 from twinlock.seams import SystemClock
+from twinlock.server.db.accounts import Point
 
 pytestmark = pytest.mark.anyio
 
@@ -61,7 +63,7 @@ async def test_a_spent_bond_is_refused(exchange: Exchange) -> None:
     assert caught.value.rpc_code == ErrorCode.BOND
 
 
-async def test_an_expired_bond_takes_the_tier_and_the_orders_with_it(exchange: Exchange) -> None:
+async def test_an_expired_bond_takes_the_tier_and_no_order_with_it(exchange: Exchange) -> None:
     trader = await exchange.guest()
     chain = exchange.chains[BTC]
     lock_time = now_s() + REGTEST_EXPIRY_S + 3
@@ -70,15 +72,24 @@ async def test_an_expired_bond_takes_the_tier_and_the_orders_with_it(exchange: E
     chain.mine()
     await trader.post_bond(BTC, coin_id)
     await trader.connect()
-    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
-    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    funds = [exchange.chains[LTC].fund(trader.new_key(), 3 * LOT) for _ in range(2)]
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds[0]))
     await trader.booked(receipt.order_id, MARKET)
     await until(lambda: now_s() > lock_time - REGTEST_EXPIRY_S)
     await exchange.running.manager.bonds.sweep()
     expired = await trader.note(routes.BONDEXPIRED)
     assert (expired.coin_id, expired.tier, expired.reputation.bonded_tier) == (coin_id, 0, 0)
     assert check(exchange.running.key.public, expired.signed_bytes(), expired.sig)
-    assert (await trader.note(routes.REVOKE_ORDER)).order_id == receipt.order_id
-    assert (await trader.connect()).active_bonds == []
+    again = await trader.connect()
+    assert (again.active_bonds, [order.id for order in again.active_orders]) == ([], [receipt.order_id])
+    with pytest.raises(RpcError) as caught:
+        await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds[1]))
+    assert caught.value.rpc_code == ErrorCode.ACCOUNT_CLOSED
     # A bond that ran out is no offence.
     assert not trader.notes[routes.TIERCHANGE.name] + trader.notes[routes.PENALTY.name]
+    # What it leaves on the book binds it: an offence that costs a tier takes it off, as it would with a bond.
+    manager = exchange.running.manager
+    points = [Point(account_id=trader.account, outcome=Outcome.NO_SWAP_AS_TAKER, link=bytes(32), stamp=1)] * 2
+    manager.reputations.take_effect(points)
+    assert (await trader.note(routes.REVOKE_ORDER)).order_id == receipt.order_id
+    assert (await trader.note(routes.TIERCHANGE)).tier == -1

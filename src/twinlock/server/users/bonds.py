@@ -36,7 +36,6 @@ from twinlock.server.comms.hub import UNANSWERED, Call, Hub
 from twinlock.server.db import Database, Write
 from twinlock.server.db.accounts import StoredBond, add_account, add_bond, bond_owner, drop_bond, load_code, use_code
 from twinlock.server.users.accounts import Account, Accounts
-from twinlock.server.users.reputation import Reputations
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +47,6 @@ class BondDesk:
         self,
         hub: Hub,
         accounts: Accounts,
-        reputations: Reputations,
         database: Database,
         assets: Mapping[int, AssetBackend],
         key: PrivateKey,
@@ -57,7 +55,6 @@ class BondDesk:
     ) -> None:
         self._hub = hub
         self._accounts = accounts
-        self._reputations = reputations
         self._database = database
         self._assets = {number: asset for number, asset in assets.items() if asset.terms.bond_amount}
         self._key = key
@@ -206,8 +203,6 @@ class BondDesk:
         expired = [b for b in account.bonds.values() if not counts(b.lock_time, now, self._accounts.expiry_s)]
         if not expired:
             return
-        # Bonds stop counting with time, not with this sweep: compare with the standing that still had them.
-        tier_before = self._accounts.standing(account).tier + sum(bond.strength for bond in expired)
         await self._database.write(*(drop_bond(bond) for bond in expired))
         for bond in expired:
             account.bonds.pop(bond.key, None)
@@ -221,9 +216,7 @@ class BondDesk:
                 reputation=after.message(),
             )
             self._hub.send(account.account_id, BONDEXPIRED, signed(self._key, note))
-        # That is all it is told: a bond that ran out is no offence, and `tierchange` is for outcomes.
-        if tier_before >= 1 > after.tier:
-            self._reputations.suspend(account)
+        # That is all: a bond that ran out is no offence, so nothing is revoked, and `tierchange` is for outcomes.
 
     def _asset(self, asset_id: int, version: int) -> AssetBackend:
         asset = self._assets.get(asset_id)

@@ -37,7 +37,7 @@ class Reputations:
         self._key = key
         self._clock = clock
         self.on_suspended: list[Callable[[bytes], None]] = []
-        """Called with the account ID when an effective tier falls below 1."""
+        """Called with the account ID when an outcome takes the effective tier below 1, or further down from there."""
 
     @staticmethod
     def writes(points: Iterable[Point]) -> list[Write]:
@@ -65,14 +65,10 @@ class Reputations:
             self._hub.send(account.account_id, TIERCHANGE, signed(self._key, change))
         elif after.score != before.score:
             self._hub.send(account.account_id, SCORECHANGED, signed(self._key, ScoreChange(reputation=after.message())))
-        if before.tier >= 1 > after.tier:
+        if after.tier < min(before.tier, 1):
             self._penalise(account, after, cause)
-            self.suspend(account)
-
-    def suspend(self, account: Account) -> None:
-        """An account has no tier any more, so its orders go."""
-        for callback in self.on_suspended:
-            callback(account.account_id)
+            for callback in self.on_suspended:
+                callback(account.account_id)
 
     def _penalise(self, account: Account, after: Standing, cause: Outcome) -> None:
         details = f"effective tier {after.tier}, score {after.score}: orders are removed until more bond is posted"
