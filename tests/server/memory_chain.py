@@ -27,6 +27,7 @@ class MemoryChain:
         self.connected = True
         self.mute = False
         """Whether every question stays without an answer, as when no server can be reached."""
+        self.questions = 0
         self._transactions: dict[str, Tx] = {}
         self._heights: dict[str, int | None] = {}
         self._spenders: dict[CoinPoint, str] = {}
@@ -114,6 +115,7 @@ class MemoryChain:
             yield await queue.get()
 
     def _listen(self) -> None:
+        self.questions += 1
         if self.mute:
             raise UnavailableError("no server answers")
 

@@ -7,16 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.server.conftest import BTC, LTC, Exchange
-from tests.server.settlement import matched
+from tests.server.conftest import BTC, LTC, Exchange, until
+from tests.server.jump_clock import JumpClock
+from tests.server.settlement import TAKER_LOCK_S, VALUE, Made, matched
 from tests.server.trader import Trader
 
+from twinlock.chain.families import family_of
+from twinlock.chain.spend import key_input
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.messages.status import MatchStatusRequest
+from twinlock.protocol.messages.swaps import Audit
+from twinlock.protocol.swap import MatchStatus, Party
+from twinlock.protocol.wire import Hex
 
 pytestmark = pytest.mark.anyio
 
 E = ErrorCode
+LEAP_S = 12
+"""Past the exchange's patience; short enough for the links to stay."""
 
 
 async def code(trader: Trader, route: Any, report: Any) -> int:
@@ -30,6 +39,22 @@ async def hasty(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Exchange]:
     """An exchange that waits two seconds at most."""
     exchange = Exchange(tmp_path)
     exchange.settings = {"broadcast_timeout_ms": 2_000}
+    await exchange.start()
+    yield exchange
+    await exchange.close()
+
+
+@pytest.fixture
+def clock() -> JumpClock:
+    return JumpClock()
+
+
+@pytest.fixture
+async def leaping(tmp_path: Path, clock: JumpClock, anyio_backend: str) -> AsyncIterator[Exchange]:
+    """An exchange whose clock is put forward."""
+    exchange = Exchange(tmp_path)
+    exchange.clock = clock
+    exchange.settings = {"broadcast_timeout_ms": LEAP_S * 1_000 - 1_000}
     await exchange.start()
     yield exchange
     await exchange.close()
@@ -85,6 +110,78 @@ async def test_a_maker_that_never_redeems_is_at_fault(hasty: Exchange) -> None:
     hasty.chains[LTC].mine()
     await made.taker.ask(routes.INIT, await made.taker_contract(secret_hash))
     hasty.chains[BTC].mine()
+    await made.taker.note(routes.REVOKE_MATCH)
+    assert [(await trader.connect()).score for trader in (made.maker, made.taker)] == [-7, 0]
+
+
+async def both_cast(made: Made, exchange: Exchange) -> tuple[bytes, Audit, Audit]:
+    """The secret, and what each side was told of the other's contract; both contracts are deep enough."""
+    secret, secret_hash = made.maker.new_secret()
+    await made.maker.ask(routes.INIT, await made.maker_contract(secret_hash))
+    of_maker = await made.taker.note(routes.AUDIT)
+    exchange.chains[LTC].mine()
+    await made.taker.ask(routes.INIT, await made.taker_contract(secret_hash))
+    of_taker = await made.maker.note(routes.AUDIT)
+    exchange.chains[BTC].mine()
+    settling = exchange.running.manager.executor.find(made.id)
+    assert settling is not None
+    await until(lambda: settling.swap.legs[Party.TAKER].confirmed_ms is not None)
+    return secret, of_taker, of_maker
+
+
+async def test_nobody_is_blamed_for_a_redemption_that_only_the_chain_shows(leaping: Exchange, clock: JumpClock) -> None:
+    made = await matched(leaping)
+    secret, of_taker, of_maker = await both_cast(made, leaping)
+    unreported = made.maker.make_redemption(made.id, BTC, of_taker, secret)
+    clock.jump(LEAP_S)
+    told = await made.taker.note(routes.REDEMPTION)
+    assert (told.match_id, told.secret, told.coin_id) == (made.id, secret, unreported.coin_id)
+    assert await code(made.maker, routes.REDEEM, unreported) == E.SETTLEMENT_SEQUENCE
+    question = MatchStatusRequest(base=LTC, quote=BTC, match_id=Hex(made.id))
+    [status] = await made.maker.ask(routes.MATCH_STATUS, [question])
+    assert (status.status, status.maker_redeem) == (MatchStatus.MAKER_REDEEMED, unreported.coin_id)
+    made.taker.make_redemption(made.id, LTC, of_maker, bytes(told.secret))
+    clock.jump(LEAP_S)
+    await made.maker.note(routes.REDEMPTION)
+    results = [await trader.connect() for trader in (made.maker, made.taker)]
+    assert [(result.score, result.active_matches) for result in results] == [(1, []), (1, [])]
+    assert not made.maker.notes[routes.REVOKE_MATCH.name]
+
+
+async def test_a_server_that_cannot_see_the_chain_blames_nobody(leaping: Exchange, clock: JumpClock) -> None:
+    made = await matched(leaping)
+    secret, of_taker, _ = await both_cast(made, leaping)
+    made.maker.make_redemption(made.id, BTC, of_taker, secret)
+    leaping.chains[BTC].mute = True
+    asked = leaping.chains[BTC].questions
+    clock.jump(LEAP_S)
+    await until(lambda: leaping.chains[BTC].questions > asked)
+    leaping.chains[BTC].mute = False
+    assert (await made.taker.note(routes.REDEMPTION)).secret == secret
+
+
+async def test_what_a_blind_server_was_told_of_is_given_up_when_contracts_expire(
+    leaping: Exchange, clock: JumpClock
+) -> None:
+    made = await matched(leaping)
+    await both_cast(made, leaping)
+    leaping.chains[BTC].mute = True
+    clock.jump(TAKER_LOCK_S)
+    await until(lambda: leaping.running.manager.executor.find(made.id) is None)
+    for trader in (made.maker, made.taker):
+        await leaping.reconnect(trader)
+        assert (await trader.connect()).score == 0
+
+
+async def test_a_contract_that_was_spent_without_the_secret_is_not_redeemed(
+    leaping: Exchange, clock: JumpClock
+) -> None:
+    made = await matched(leaping)
+    _, of_taker, _ = await both_cast(made, leaping)
+    chain, key = leaping.chains[BTC], made.taker.new_key()
+    point = family_of(chain.coin).parse_coin_id(of_taker.coin_id)
+    chain.spend(key_input(point, VALUE, chain.script(key), key), key)
+    clock.jump(LEAP_S)
     await made.taker.note(routes.REVOKE_MATCH)
     assert [(await trader.connect()).score for trader in (made.maker, made.taker)] == [-7, 0]
 

@@ -45,6 +45,7 @@ from twinlock.server.market.upkeep import drop_spent, resting
 from twinlock.server.signatures import SignatureDesk
 from twinlock.server.swapper.executor import SwapExecutor
 from twinlock.server.swapper.negotiation import Negotiator
+from twinlock.server.swapper.relays import Relays
 from twinlock.server.swapper.reports import ReportDesk
 from twinlock.server.swapper.settling import SwapPolicy
 from twinlock.server.swapper.status import StatusDesk
@@ -94,12 +95,14 @@ class DexManager:
             depths={number: asset.terms.swap_conf for number, asset in base.assets.items()},
         )
         negotiator = Negotiator(base.hub, base.database, self.accounts, base.assets, base.key, base.clock)
+        relays = Relays(base.hub, base.database, self.accounts, base.key, settings.broadcast_timeout_ms)
         self.executor = SwapExecutor(
             base.hub,
             base.database,
             base.assets,
             self._locks,
             negotiator,
+            relays,
             self.reputations,
             self,
             swap_policy,
@@ -110,7 +113,7 @@ class DexManager:
             base.hub,
             base.database,
             self.accounts,
-            self.reputations,
+            relays,
             base.assets,
             self.executor,
             swap_policy,
@@ -128,7 +131,6 @@ class DexManager:
         self.bonds = BondDesk(
             base.hub,
             self.accounts,
-            self.reputations,
             base.database,
             base.assets,
             base.key,

@@ -71,6 +71,13 @@ class SwapCoin(msgspec.Struct, frozen=True):
     raw_tx: bytes
 
 
+class Redeeming(msgspec.Struct, frozen=True):
+    """A redemption: the coin ID of the input that spends the contract, and the secret that it shows."""
+
+    coin_id: bytes
+    secret: bytes
+
+
 class BondCoin(msgspec.Struct, frozen=True):
     """An unspent bond as the chain shows it."""
 
@@ -139,6 +146,13 @@ class AssetBackend(Protocol):
         """Check that the input `coin_id` names spends the contract at `swap_coin`.
 
         Raises CoinNotFoundError, RedemptionError, CoinIdError.
+        """
+        ...
+
+    async def redeemed(self, swap_coin: bytes, contract: bytes) -> Redeeming | None:
+        """Who has redeemed the contract at `swap_coin`, be it only in the mempool; None if nobody has.
+
+        Raises ElectrumError where the chain cannot be asked.
         """
         ...
 

@@ -25,6 +25,7 @@ from twinlock.server.assets.backend import (
     CoinNotFoundError,
     CoinSpentError,
     FundingCoin,
+    Redeeming,
     RedemptionError,
     SwapCoin,
 )
@@ -173,6 +174,17 @@ class ChainBackend:
                 numbers={"contract": contract.hex()[:16]},
                 fix="name the input that spends the counterparty's contract",
             )
+
+    async def redeemed(self, swap_coin: bytes, contract: bytes) -> Redeeming | None:
+        point = self._family.parse_coin_id(swap_coin)
+        output = await self._source.output(point)
+        if output is None or output.spender is None:
+            return None
+        raw = await self._source.raw_transaction(output.spender)
+        secret = self._family.find_secret(raw, point, self._family.parse_contract(contract).secret_hash)
+        if secret is None:
+            return None
+        return Redeeming(self._family.coin_id(output.spender, self._family.inputs(raw).index(point)), secret)
 
     async def bond(self, coin_id: bytes) -> BondCoin:
         output = await self._unspent_output(coin_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,6 +19,7 @@ from twinlock.protocol.swap.events import Seen, Vanished
 from twinlock.protocol.swap.referee import Judgement
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend
+from twinlock.server.assets.backend import Redeeming
 from twinlock.server.comms.hub import Hub
 from twinlock.server.db import Database, Write
 from twinlock.server.db.matches import StoredMatch, add_matches, load_active_matches
@@ -27,8 +28,10 @@ from twinlock.server.market.core import Processed
 from twinlock.server.market.locks import CoinLocks
 from twinlock.server.market.terms import MarketTerms
 from twinlock.server.swapper.active import ActiveMatches
-from twinlock.server.swapper.endings import Endings, OrderKeeper
+from twinlock.server.swapper.endings import Endings, OrderKeeper, Verdict
 from twinlock.server.swapper.negotiation import Negotiator, Notice
+from twinlock.server.swapper.redemptions import REDEEMS, Redemptions
+from twinlock.server.swapper.relays import Relays
 from twinlock.server.swapper.settling import Settling, SwapPolicy, new_match, resume, stored_match
 from twinlock.server.users.reputation import Reputations
 
@@ -71,6 +74,7 @@ class SwapExecutor:
         assets: Mapping[int, AssetBackend],
         locks: Mapping[int, CoinLocks],
         negotiator: Negotiator,
+        relays: Relays,
         reputations: Reputations,
         orders: OrderKeeper,
         policy: SwapPolicy,
@@ -86,6 +90,7 @@ class SwapExecutor:
         self._clock = clock
         self._active = ActiveMatches()
         self._endings = Endings(self._active, hub, database, locks, reputations, orders, key, clock)
+        self._redemptions = Redemptions(self._endings, relays, database, reputations, assets, clock)
         self._wake = asyncio.Event()
         self._new_blocks: set[int] = set()
         self._unaddressed: list[Settling] = []
@@ -181,10 +186,9 @@ class SwapExecutor:
         """A contract came too late to be of use; nobody is blamed."""
         await self._endings.fail([(settling, Judgement(None, None))])
 
-    async def completed(self, settling: Settling) -> None:
-        """Both sides have redeemed."""
-        log.info("match complete", match=settling.match_id.hex())
-        await self._endings.retire([settling])
+    async def redeemed(self, settling: Settling, side: Party, found: Redeeming, signature: bytes) -> None:
+        """A redemption is accepted; with the taker's the match is complete."""
+        await self._redemptions.take(settling, side, found, signature)
 
     def returned(self, account_id: bytes) -> None:
         """An account logged in: tell it the addresses it may have missed.
@@ -263,14 +267,23 @@ class SwapExecutor:
         if watched:
             await asyncio.gather(*watched)
         now = self._clock.now_ms()
-        due = [(settling, Judgement(None, None)) for settling in self._unaddressed]
-        self._unaddressed.clear()
-        due += [
-            (settling, judgement)
+        due = {
+            settling: judgement
             for settling in self._active
             if not settling.searching and (judgement := judge(settling.swap, now)) is not None
-        ]
-        # In portions: each is one transaction, and everybody else has a turn in between.
+        }
+        due |= dict.fromkeys(self._unaddressed, Judgement(None, None))
+        self._unaddressed.clear()
+        unredeemed = self._redemptions.begin(due)
+        if unredeemed:
+            self._hub.start(self._fail_unredeemed(unredeemed))  # beside all else: a chain may be slow to answer
+        await self._fail([verdict for verdict in due.items() if verdict[0].status not in REDEEMS])
+
+    async def _fail_unredeemed(self, due: Sequence[Settling]) -> None:
+        await self._fail(await self._redemptions.missing(due))
+
+    async def _fail(self, due: Sequence[Verdict]) -> None:
+        """In portions: each is one transaction, and everybody else has a turn in between."""
         for start in range(0, len(due), _PORTION):
             await self._endings.fail(due[start : start + _PORTION])
 

@@ -15,24 +15,23 @@ from twinlock.chain.terms import ContractAudit, ContractTerms
 from twinlock.electrum.errors import ElectrumError
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import SECRET_BYTES
-from twinlock.protocol.messages.swaps import Acknowledgement, Audit, Init, Redeem, Redemption
-from twinlock.protocol.reputation import Outcome
-from twinlock.protocol.routes import AUDIT, INIT, REDEEM, REDEMPTION
-from twinlock.protocol.signing import check, require, sign, signed
+from twinlock.protocol.messages.swaps import Acknowledgement, Init, Redeem
+from twinlock.protocol.routes import INIT, REDEEM
+from twinlock.protocol.signing import require, sign
 from twinlock.protocol.swap import MatchStatus, Party, Verdict
 from twinlock.protocol.swap.audit import Finding, check_contract
-from twinlock.protocol.swap.events import Acknowledged, Announced, Audited, RedeemAccepted, Seen, Step
+from twinlock.protocol.swap.events import Announced, Audited, Seen
 from twinlock.protocol.wire import Hex, Signed
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend, CoinNotFoundError, SwapCoin
-from twinlock.server.assets.backend import RedemptionError
+from twinlock.server.assets.backend import Redeeming, RedemptionError
 from twinlock.server.comms.hub import Call, Hub, refuse
 from twinlock.server.db import Database
-from twinlock.server.db.accounts import Point
 from twinlock.server.db.matches import change_match
+from twinlock.server.swapper.redemptions import REDEEMS
+from twinlock.server.swapper.relays import Relays
 from twinlock.server.swapper.settling import SIDE_NAMES, Settling, SwapPolicy
 from twinlock.server.users.accounts import Accounts
-from twinlock.server.users.reputation import Reputations
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -43,7 +42,7 @@ _RETRY_LAST_S = 30.0
 _RETRY_GROWTH = 1.5
 
 _INITS = {Party.MAKER: MatchStatus.NEWLY_MATCHED, Party.TAKER: MatchStatus.MAKER_SWAP_CAST}
-_REDEEMS = {Party.MAKER: MatchStatus.TAKER_SWAP_CAST, Party.TAKER: MatchStatus.MAKER_REDEEMED}
+_REDEEMS = {side: status for status, side in REDEEMS.items()}
 
 
 class Matches(Protocol):
@@ -59,28 +58,27 @@ class Matches(Protocol):
 
     async def expired(self, settling: Settling) -> None: ...
 
-    async def completed(self, settling: Settling) -> None: ...
+    async def redeemed(self, settling: Settling, side: Party, found: Redeeming, signature: bytes) -> None: ...
 
 
 class ReportDesk:
-    """Answers `init` and `redeem`, and relays them as `audit` and `redemption`."""
+    """Answers `init` and `redeem`; what it accepts is relayed as `audit` and `redemption`."""
 
     def __init__(
         self,
         hub: Hub,
         database: Database,
         accounts: Accounts,
-        reputations: Reputations,
+        relays: Relays,
         assets: Mapping[int, AssetBackend],
         matches: Matches,
         policy: SwapPolicy,
         key: PrivateKey,
         clock: Clock,
     ) -> None:
-        self._hub = hub
         self._database = database
         self._accounts = accounts
-        self._reputations = reputations
+        self._relays = relays
         self._assets = assets
         self._matches = matches
         self._policy = policy
@@ -106,7 +104,7 @@ class ReportDesk:
             await self._store_contract(settling, side, report, coin)
         finally:
             settling.searching.discard(side)
-        call.after.append(partial(self._relay_contract, settling, side))
+        call.after.append(partial(self._relays.contract, settling, side))
         return self._receipt(report, report.match_id)
 
     async def redeem(self, call: Call[Redeem]) -> Acknowledgement:
@@ -122,10 +120,11 @@ class ReportDesk:
         try:
             await self._search(partial(asset.redemption, bytes(report.coin_id), leg.coin_id, leg.contract))
             self._still(settling, side, _REDEEMS)
-            await self._store_redemption(settling, side, report)
+            found = Redeeming(bytes(report.coin_id), bytes(report.secret))
+            await self._matches.redeemed(settling, side, found, bytes(report.sig))
         finally:
             settling.searching.discard(side)
-        call.after.append(partial(self._relay_redemption, settling, side))
+        call.after.append(partial(self._relays.redemption, settling, side))
         return self._receipt(report, report.match_id)
 
     def _begin(
@@ -210,90 +209,8 @@ class ReportDesk:
         self._matches.swap_seen(settling, side)
         log.info("contract accepted", match=settling.match_id.hex(), side=name, confirmations=coin.confirmations)
 
-    async def _store_redemption(self, settling: Settling, side: Party, report: Redeem) -> None:
-        name, now = SIDE_NAMES[side], self._clock.now_ms()
-        complete = side is Party.TAKER
-        columns: dict[str, object] = {
-            f"{name}_redeem_coin": bytes(report.coin_id),
-            f"{name}_redeem_time": now,
-            f"{name}_redeem_sig": bytes(report.sig),
-            "status": int(MatchStatus.MATCH_COMPLETE if complete else MatchStatus.MAKER_REDEEMED),
-            "secret": bytes(report.secret),
-            "active": not complete,
-        }
-        points = [] if settling.swap.terms.self_trade else [self._success(settling, side, now)]
-        await self._database.write(change_match(settling.match_id, **columns), *self._reputations.writes(points))
-        settling.record(**columns)
-        settling.learn(RedeemAccepted(side.other, bytes(report.coin_id), bytes(report.secret), now))
-        self._reputations.take_effect(points)
-        log.info("redemption accepted", match=settling.match_id.hex(), side=name)
-        if complete:
-            await self._matches.completed(settling)
-
-    def _success(self, settling: Settling, side: Party, now: int) -> Point:
-        return Point(account_id=settling.account(side), outcome=Outcome.SWAP_SUCCESS, link=settling.match_id, stamp=now)
-
     def _receipt(self, report: Signed, match_id: Hex) -> Acknowledgement:
         return Acknowledgement(match_id=match_id, sig=sign(self._key, report.signed_bytes()))
-
-    def _relay_contract(self, settling: Settling, side: Party) -> None:
-        """Ask the other side to audit; its silence stops nothing."""
-        name, leg = SIDE_NAMES[side], settling.swap.legs[side]
-        message = signed(
-            self._key,
-            Audit(
-                order_id=Hex(settling.order(side.other)),
-                match_id=Hex(settling.match_id),
-                timestamp=getattr(settling.stored, f"{name}_swap_time"),
-                coin_id=Hex(leg.coin_id),
-                contract=Hex(leg.contract),
-                tx=Hex(settling.raw.get(side, b"")),
-            ),
-        )
-        account = settling.account(side.other)
-        asked = self._hub.request(account, AUDIT, message, self._policy.broadcast_timeout_ms)
-        column = f"{SIDE_NAMES[side.other]}_audit_sig"
-        self._hub.start(self._take_receipt(settling, side, Step.CONTRACT, asked.answer, message, account, column))
-
-    def _relay_redemption(self, settling: Settling, side: Party) -> None:
-        name = SIDE_NAMES[side]
-        message = signed(
-            self._key,
-            Redemption(
-                order_id=Hex(settling.order(side.other)),
-                match_id=Hex(settling.match_id),
-                coin_id=Hex(getattr(settling.stored, f"{name}_redeem_coin")),
-                secret=Hex(settling.stored.secret),
-                timestamp=getattr(settling.stored, f"{name}_redeem_time"),
-            ),
-        )
-        account = settling.account(side.other)
-        asked = self._hub.request(account, REDEMPTION, message, self._policy.broadcast_timeout_ms)
-        column = f"{SIDE_NAMES[side.other]}_redemption_sig"
-        self._hub.start(self._take_receipt(settling, side.other, Step.REDEEM, asked.answer, message, account, column))
-
-    async def _take_receipt(
-        self,
-        settling: Settling,
-        leg: Party,
-        step: Step,
-        answer: Awaitable[Acknowledgement],
-        message: Audit | Redemption,
-        account_id: bytes,
-        column: str,
-    ) -> None:
-        try:
-            receipt = await answer
-        except (RpcError, TimeoutError) as error:
-            log.info("relay not acknowledged", match=settling.match_id.hex(), step=step.value, reason=str(error))
-            return
-        account = self._accounts.get(account_id)
-        if account is None or not check(account.pubkey, message.signed_bytes(), receipt.sig):
-            log.info("acknowledgement not signed", match=settling.match_id.hex(), step=step.value)
-            return
-        await self._database.write(change_match(settling.match_id, **{column: bytes(receipt.sig)}))
-        settling.record(**{column: bytes(receipt.sig)})
-        settling.learn(Acknowledged(leg, step))
 
 
 def _check_syntax(report: Init, asset: AssetBackend) -> ContractTerms:
