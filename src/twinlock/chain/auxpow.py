@@ -85,7 +85,7 @@ def place(nonce: int, chain_id: int, height: int) -> int:
     (0, 7)
     """
     walk = (nonce * 1_103_515_245 + 12_345 + chain_id) * 1_103_515_245 + 12_345
-    return walk % 2**32 % 2**height
+    return walk % 2**32 % (1 << height)
 
 
 def _read_work(reader: Reader) -> MergedWork:

@@ -28,6 +28,7 @@ network = "testnet"
 symbol = "btc"
 electrum = ["ssl://electrum.example:60002"]
 # proxy = "socks5://127.0.0.1:9050"   # Tor
+# birthday = 880000                   # the seed is younger than this block: nothing before it is looked at
 
 [[wallets]]
 symbol = "ltc"

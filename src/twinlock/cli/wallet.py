@@ -44,6 +44,7 @@ Examples:
   twinlock client wallet labels import btc labels.jsonl
   twinlock client wallet descriptor btc
   twinlock client wallet rescan btc --gap-limit 200
+  twinlock client wallet rescan btc --from 0
   twinlock client wallet add ltc --electrum ssl://electrum-ltc.example:51002
   twinlock client wallet add ltc --kind node --node http://127.0.0.1:9332/wallet/trade --node-secret ~/.litecoin/.cookie
 """
@@ -72,6 +73,10 @@ def show(setting: Setting) -> None:
     factor = {row.asset: coin_of(setting, row.asset).conversion_factor for row in found}
     rows = [[row.asset, *(amount_text(getattr(row, name), factor[row.asset]) for name in names)] for row in found]
     setting.show(found, lambda: table(["coin", *names], rows))
+    for row in found:
+        if row.older:
+            told = f"{row.asset}: {row.older} transactions below the birthday, block {row.birthday}, count for nothing."
+            click.echo(f"{told} If they should: twinlock client wallet rescan {row.asset} --from 0", err=True)
 
 
 @wallet.command("coins")
@@ -116,10 +121,14 @@ def descriptor(setting: Setting, symbol: str) -> None:
     show_default=True,
     help="Addresses beyond the last used.",
 )
+@click.option("--from", "since", type=click.IntRange(0), metavar="HEIGHT", help="Look from this block on, for good.")
 @pass_setting
-def rescan(setting: Setting, symbol: str, gap_limit: int) -> None:
-    """Look at more addresses beyond the last used one; a node looks through its blocks from the birthday on."""
-    body = requests.RescanRequest(gap_limit)
+def rescan(setting: Setting, symbol: str, gap_limit: int, since: int | None) -> None:
+    """Look at more addresses beyond the last used one, and with --from further back than the birthday.
+
+    A node looks through its own blocks, from the birthday or from --from on.
+    """
+    body = requests.RescanRequest(gap_limit, since)
     found = ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/rescan", list[views.CoinView], body))
     _show_coins(setting, symbol, found)
 
@@ -346,7 +355,12 @@ def freeze(setting: Setting, symbol: str, coins: tuple[str, ...], *, thaw: bool)
 @click.option("--node", default="", help="Of node wallets: http://host:port/wallet/NAME.")
 @click.option("--node-secret", type=click.Path(), default="", help="File with user:password, such as the cookie.")
 @click.option("--descriptor-file", type=click.File("r"), help="Of cold wallets: descriptor or extended public key.")
-@click.option("--birthday", type=click.IntRange(0), default=0, help="Height below which nothing is ours.")
+@click.option(
+    "--birthday",
+    type=click.IntRange(0),
+    default=0,
+    help="Height below which nothing is ours or looked at.",
+)
 @pass_setting
 def add(setting: Setting, /, symbol: str, servers: tuple[str, ...], descriptor_file: Any, **given: Any) -> None:
     """Write a wallet into the configuration; it counts from the next start on."""

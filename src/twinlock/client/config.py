@@ -41,7 +41,7 @@ class WalletConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     proxy: str = ""
     gap_limit: int = 20
     birthday: int = 0
-    """Height below which the chain holds nothing of ours; a node's rescan starts there."""
+    """Height below which the chain holds nothing of ours, so that nobody looks there."""
     kind: Literal["light", "node", "cold"] = "light"
     node: str = ""
     """Of node wallets: ``http://127.0.0.1:8332/wallet/NAME``."""

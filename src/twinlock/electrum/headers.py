@@ -20,7 +20,9 @@ from twinlock.chain.wire import Reader
 from .errors import LyingServerError
 
 WINDOW = 2016
-"""Headers kept: as many as one answer of `blockchain.block.headers` holds, two weeks of Bitcoin."""
+"""Headers kept: as many as one answer of `blockchain.block.headers` holds, two weeks of Bitcoin.
+
+Also of wallets that were born yesterday: it is the work in all of them that makes a made-up chain dear."""
 
 STEP_MAX = 4
 """Most by which one change may ease the target (consensus)."""

@@ -38,6 +38,8 @@ class Histories:
 
     def __init__(self, headers: HeaderSync) -> None:
         self._headers = headers
+        self.since = 0
+        """Height below which the histories of scripts are neither proven nor told."""
         self._proven: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._transactions: OrderedDict[str, tuple[bytes, Tx]] = OrderedDict()
         self._transaction_bytes = 0
@@ -60,7 +62,8 @@ class Histories:
             try:
                 if check and status_hash(items) != status:
                     raise LyingServerError("status", "a history does not have the status announced", entries=len(items))
-                await self._prove(asker, items)
+                recent = [item for item in items if item.height <= 0 or item.height >= self.since]
+                await self._prove(asker, recent)
                 break
             except LyingServerError:
                 if attempt == ATTEMPTS - 1:
@@ -69,8 +72,9 @@ class Histories:
                 await self._follow(asker)
                 if check:
                     status = await asker.call(methods.SCRIPT_SUBSCRIBE, scripthash(script))
-        entries = tuple(HistoryEntry(i.tx_hash, i.height if i.height > 0 else None, i.height < 0) for i in items)
-        return ScriptState(script, entries, self._headers.chain.height)
+        entries = tuple(HistoryEntry(i.tx_hash, i.height if i.height > 0 else None, i.height < 0) for i in recent)
+        older = tuple(item.tx_hash for item in items if 0 < item.height < self.since)
+        return ScriptState(script, entries, self._headers.chain.height, older)
 
     async def prove(self, asker: Batcher, items: Sequence[HistoryItem], *, follow: bool = True) -> None:
         """Check the blocks of these entries. Raises LyingServerError.

@@ -35,12 +35,14 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 class ScriptState(msgspec.Struct, frozen=True):
     """All that the chain and the mempool know of one output script.
 
-    history: blocks first, in their order, then the mempool. tip_height: the tip under which it was read.
+    history: blocks first, in their order, then the mempool. tip_height: the tip under which it was read. older: IDs
+    that the server names below the height from which the view looks; nothing of them is proven.
     """
 
     script: bytes
     history: tuple[HistoryEntry, ...]
     tip_height: int
+    older: tuple[str, ...] = ()
 
     def find(self, txid: str) -> HistoryEntry | None:
         """The entry of that transaction."""

@@ -158,6 +158,15 @@ class ChainView:
 
     # Scripts and their outputs -------------------------------------------------------------------------
 
+    def look_from(self, height: int) -> None:
+        """Tell nothing of the histories of scripts below that height, which then needs no headers and no proofs.
+
+        What is there is counted in `ScriptState.older`. Single outputs are looked up at every height.
+        """
+        if height != self._histories.since:
+            self._histories.since = height
+            self._watches.read_again()
+
     def watch(self, script: bytes) -> AsyncGenerator[ScriptState, None]:
         """The state of an output script now, then each time its history or a height in it changes.
 

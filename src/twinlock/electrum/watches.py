@@ -97,6 +97,12 @@ class Watches:
         """Wait until the tip or any script's state changes."""
         await self._news.wait()
 
+    def read_again(self) -> None:
+        """Every script is stale: what is to be told of it has changed."""
+        for watched in self._watched.values():
+            watched.stale = True
+        self.stale.set()
+
     async def states(self, script: bytes) -> AsyncGenerator[ScriptState, None]:
         """The states of one script, from now on. Raises ServerError if servers refuse to follow it."""
         key = scripthash(script)
@@ -165,7 +171,8 @@ class Watches:
         self._tell(watched, state)
 
     def _tell(self, watched: _Watched, state: ScriptState) -> None:
-        if watched.state is None or watched.state.history != state.history:
+        before = watched.state
+        if before is None or (before.history, before.older) != (state.history, state.older):
             watched.state = state
             watched.version += 1
             self._publish()

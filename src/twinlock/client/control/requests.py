@@ -156,6 +156,7 @@ class FreezeRequest(View, frozen=True, forbid_unknown_fields=True):
 
 
 class RescanRequest(View, frozen=True, forbid_unknown_fields=True):
-    """gap_limit: addresses beyond the last used one."""
+    """gap_limit: addresses beyond the last used one. since: height to look from; null leaves it as it is."""
 
     gap_limit: Annotated[int, Meta(ge=1, le=10_000)] = 100
+    since: Annotated[int, Meta(ge=0, lt=2**31)] | None = None

@@ -86,6 +86,7 @@ def wallet_view(side: CoinSide) -> views.WalletView:
         balance.unconfirmed,
         balance.outside,
         balance.total,
+        *msgspec.structs.astuple(side.wallet.reach),
     )
 
 

@@ -67,7 +67,11 @@ class ExplanationView(View, frozen=True):
 
 
 class WalletView(View, frozen=True):
-    """Every atom once. factor: atoms in a whole coin."""
+    """Every atom once. factor: atoms in a whole coin.
+
+    birthday: height below which nothing is looked at; older: transactions of ours that are known to lie there and count
+    for nothing; first_block: the lowest block with anything of ours, 0 for none.
+    """
 
     asset: str
     factor: int
@@ -79,6 +83,9 @@ class WalletView(View, frozen=True):
     unconfirmed: Atoms
     outside: Atoms
     total: Atoms
+    birthday: int
+    older: int
+    first_block: int
 
 
 class BondView(View, frozen=True):

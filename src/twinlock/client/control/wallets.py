@@ -57,7 +57,7 @@ async def freeze(ask: Ask) -> list[CoinView]:
 
 
 async def rescan(ask: Ask) -> list[CoinView]:
-    await _wallet(ask).rescan(ask.body.gap_limit)
+    await _wallet(ask).rescan(ask.body.gap_limit, ask.body.since)
     return await coins(ask)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from twinlock.client.store.base import Record, Store
+from twinlock.client.store.base import Record, Store, changing
 from twinlock.client.wallet.keys import CHANGE, RECEIVE
 from twinlock.client.wallet.records import (
+    BirthdayRecord,
     CursorRecord,
     LabelRecord,
     LockRecord,
@@ -45,6 +46,15 @@ class Journal:
             cursor.others[branch] = max(cursor.others.get(branch, 0), index + 1)
         self.store.put(cursor)
 
+    def birthday(self, configured: int) -> int:
+        """The height from which to look: the configured one, unless `look_from` changed it since."""
+        record = self.store.get(BirthdayRecord, self._wallet)
+        return record.height if record is not None and record.configured == configured else configured
+
+    def look_from(self, height: int, configured: int) -> None:
+        """Look from that height, until the configuration says something else than it does now."""
+        self.store.put(BirthdayRecord(wallet=self._wallet, height=height, configured=configured))
+
     def locks(self) -> list[LockRecord]:
         return self._all(LockRecord)
 
@@ -66,8 +76,8 @@ class Journal:
 
     def close(self, stake: StakeRecord) -> None:
         """It was spent for good."""
-        stake.closed = True
-        self.store.put(stake)
+        with changing(self.store, stake):
+            stake.closed = True
 
     def drop_stake(self, coin_id: bytes) -> None:
         self._delete(StakeRecord, coin_id.hex())
@@ -84,8 +94,8 @@ class Journal:
     def sent(self, record: SignedRecord) -> None:
         """It was broadcast."""
         if not record.sent:
-            record.sent = True
-            self.store.put(record)
+            with changing(self.store, record):
+                record.sent = True
 
     def drop_signed(self, txid: str) -> None:
         self._delete(SignedRecord, txid)

@@ -36,13 +36,18 @@ def open_wallet(ground: Ground, config: WalletConfig) -> LightWallet:
 
 def _light(ground: Ground, config: WalletConfig) -> LightWallet:
     keys = WalletKeys.from_seed(ground.coin, ground.seed)
-    return LightWallet(ground.coin, ground.view, keys, ground.store, ground.clock, gap_limit=config.gap_limit)
+    return _viewed(ground, keys, config)
 
 
 def _cold(ground: Ground, config: WalletConfig) -> LightWallet:
     account = Descriptor.parse(ground.coin, config.descriptor)
     keys = WalletKeys.from_seed(ground.coin, ground.seed, account)
-    return LightWallet(ground.coin, ground.view, keys, ground.store, ground.clock, gap_limit=config.gap_limit)
+    return _viewed(ground, keys, config)
+
+
+def _viewed(ground: Ground, keys: WalletKeys, config: WalletConfig) -> LightWallet:
+    coin, view, store, clock = ground.coin, ground.view, ground.store, ground.clock
+    return LightWallet(coin, view, keys, store, clock, gap_limit=config.gap_limit, birthday=config.birthday)
 
 
 def _node(ground: Ground, config: WalletConfig) -> LightWallet:

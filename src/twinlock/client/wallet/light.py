@@ -20,7 +20,17 @@ from twinlock.client.wallet.keys import SwapPurpose, Use, WalletKeys
 from twinlock.client.wallet.payments import REPLACEABLE, Payments
 from twinlock.client.wallet.purse import KEY_INPUT, Place, Purse
 from twinlock.client.wallet.scanner import WalletView
-from twinlock.client.wallet.types import Balance, BondDraft, Funding, Payment, SignedTx, Stake, StakeKind, WalletCoin
+from twinlock.client.wallet.types import (
+    Balance,
+    BondDraft,
+    Funding,
+    Payment,
+    Reach,
+    SignedTx,
+    Stake,
+    StakeKind,
+    WalletCoin,
+)
 from twinlock.electrum.timing import within
 from twinlock.seams import Clock
 
@@ -40,7 +50,8 @@ class LightWallet(Payments):
     """A BIP 84 wallet that sees its chain through a `ChainView`. Use as a context; it is ready at entry.
 
     Methods that sign store what they sign and lock what it spends before they return, and never broadcast. Amounts
-    are atoms, fee rates atoms per vbyte, coin IDs those of the exchange. purse: another one for another kind of wallet.
+    are atoms, fee rates atoms per vbyte, coin IDs those of the exchange. birthday: height below which the chain is not
+    looked at. purse: another one for another kind of wallet.
     """
 
     def __init__(
@@ -52,9 +63,10 @@ class LightWallet(Payments):
         clock: Clock,
         *,
         gap_limit: int = GAP_LIMIT,
+        birthday: int = 0,
         purse: Purse | None = None,
     ) -> None:
-        super().__init__(coin, view, keys, purse or Purse(coin, view, keys, store, clock, gap_limit))
+        super().__init__(coin, view, keys, purse or Purse(coin, view, keys, store, clock, gap_limit, birthday))
         self._clock = clock
 
     async def __aenter__(self) -> LightWallet:
@@ -75,6 +87,13 @@ class LightWallet(Payments):
     def scanned(self) -> bool:
         """Every address was looked at, so the balance is complete. Before that, nothing can be spent."""
         return self._purse.scanner.complete
+
+    @property
+    def reach(self) -> Reach:
+        """How far back the wallet looks, and what it knows to lie before that."""
+        older = {txid for txids in self._purse.scanner.older.values() for txid in txids}
+        heights = [payment.height for payment in self.history() if payment.height]
+        return Reach(self._purse.birthday, len(older), min(heights, default=0))
 
     def balance(self) -> Balance:
         """Every atom of ours, by what it is good for."""

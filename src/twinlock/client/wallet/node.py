@@ -75,8 +75,8 @@ class NodeWallet(LightWallet):
         self._rpc = rpc
         self._birthday = birthday
 
-    async def rescan(self, gap_limit: int) -> None:  # noqa: ARG002 - the node knows its own gap
-        await self._rpc.call("rescanblockchain", self._birthday)
+    async def rescan(self, gap_limit: int, since: int | None = None) -> None:  # noqa: ARG002 - the node knows its gap
+        await self._rpc.call("rescanblockchain", self._birthday if since is None else since)
 
 
 class NodePurse(Purse):

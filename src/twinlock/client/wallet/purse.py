@@ -7,6 +7,7 @@ the ledger is told the same again.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -64,7 +65,14 @@ class Purse:
     """
 
     def __init__(
-        self, coin: Coin, view: WalletView, keys: WalletKeys, store: Store, clock: Clock, gap_limit: int
+        self,
+        coin: Coin,
+        view: WalletView,
+        keys: WalletKeys,
+        store: Store,
+        clock: Clock,
+        gap_limit: int,
+        birthday: int = 0,
     ) -> None:
         self.coin = coin
         self.keys = keys
@@ -75,11 +83,13 @@ class Purse:
         self._view = view
         self._clock = clock
         self._gap_limit = gap_limit
+        self._configured_birthday = birthday
         self._signed: dict[str, SignedRecord] = {}
         self._open_stakes: dict[CoinPoint, StakeRecord] = {}
 
     def start(self) -> None:
         """Tell the ledger what is stored, and watch."""
+        self._view.look_from(self.birthday)
         for lock in self.journal.locks():
             self.ledger.lock(self.point(lock.coin_id), lock.reference)
         for stake in self.journal.stakes():
@@ -90,6 +100,17 @@ class Purse:
     async def stop(self) -> None:
         """Watch no more."""
         await self.scanner.stop()
+
+    @property
+    def birthday(self) -> int:
+        """Height below which the chain is not looked at."""
+        return self.journal.birthday(self._configured_birthday)
+
+    async def look_from(self, height: int) -> None:
+        """Another birthday, from now on; returns when everything above it is known. Raises what the chain raises."""
+        self.journal.look_from(height, self._configured_birthday)
+        self._view.look_from(height)
+        await self.scanner.read_again()
 
     async def until_scanned(self) -> None:
         """Wait until every address was looked at."""
@@ -206,9 +227,8 @@ class Purse:
         """Set coins aside."""
         with self.journal.store.transaction():
             for coin_id in coin_ids:
+                self._set(self.point(coin_id), reference)
                 self.journal.lock(coin_id, reference)
-        for coin_id in coin_ids:
-            self.ledger.lock(self.point(coin_id), reference)
         self.scanner.publish()
 
     def unlock(self, coin_ids: Sequence[bytes]) -> None:
@@ -251,6 +271,7 @@ class Purse:
         Call it inside `journal.store.transaction()` together with whatever else belongs to the transaction.
         """
         record = self.journal.keep(signed.txid, signed.raw, purpose, self._clock.now_ms(), signed.fee)
+        self.journal.store.undo(partial(self._signed.pop, signed.txid, None))
         self._signed[signed.txid] = record
         self.lock([coin_id for coin_id in signed.inputs if self._is_ours(coin_id)], TX_LOCK + signed.txid)
         if own is not None:
@@ -266,8 +287,7 @@ class Purse:
 
     def replaced(self, txid: str) -> None:
         """Another transaction took its place: it is not sent any more."""
-        self.journal.drop_signed(txid)
-        self._signed.pop(txid, None)
+        self._drop_signed(txid)
 
     def sent(self, txid: str) -> None:
         """It was broadcast."""
@@ -285,17 +305,19 @@ class Purse:
         reference = TX_LOCK + txid
         made = [CoinPoint(tx.hash, index) for index in range(len(tx.outputs))]
         with self.journal.store.transaction():
-            self.journal.drop_signed(txid)
+            self._drop_signed(txid)
             for point in made:
                 self._drop_stake(point)
             mine = [txin.point for txin in tx.inputs if self.ledger.lock_of(txin.point) == reference]
             change = [point for point in made if self.ledger.lock_of(point)]
             self._free([self.coin_id(point) for point in (*mine, *change)])
-        del self._signed[txid]
 
     def add_stake(self, coin_id: bytes, kind: StakeKind, script: bytes, lock_time: int, reference: str) -> None:
         """Store that an output holds our money, and watch it."""
-        self._tell_stake(self.journal.stake(coin_id, kind, script, lock_time, reference))
+        with self.journal.store.transaction():
+            stake = self.journal.stake(coin_id, kind, script, lock_time, reference)
+            self.journal.store.undo(partial(self._close_stake, self.point(coin_id)))
+            self._tell_stake(stake)
 
     def coin_id(self, point: CoinPoint) -> bytes:
         return self._family.coin_id(point.txid, point.index)
@@ -339,10 +361,25 @@ class Purse:
     def _free(self, coin_ids: Sequence[bytes]) -> None:
         with self.journal.store.transaction():
             for coin_id in coin_ids:
+                self._set(self.point(coin_id), "")
                 self.journal.unlock(coin_id)
-        for coin_id in coin_ids:
-            self.ledger.unlock(self.point(coin_id))
         self.scanner.publish()
+
+    def _set(self, point: CoinPoint, reference: str) -> None:
+        """Tell the ledger what an output is set aside for, until the transaction under way fails; empty: nothing."""
+        self.journal.store.undo(partial(self._put_back, point, self.ledger.lock_of(point)))
+        self.ledger.lock(point, reference) if reference else self.ledger.unlock(point)
+
+    def _put_back(self, point: CoinPoint, reference: str) -> None:
+        self.ledger.lock(point, reference) if reference else self.ledger.unlock(point)
+        self.scanner.publish()
+
+    def _drop_signed(self, txid: str) -> None:
+        if (record := self._signed.get(txid)) is not None:
+            with self.journal.store.transaction():
+                self.journal.store.undo(partial(self._signed.__setitem__, txid, record))
+                self.journal.drop_signed(txid)
+                del self._signed[txid]
 
     def _tell_stake(self, stake: StakeRecord) -> None:
         point = self.point(stake.coin_id)
@@ -356,6 +393,7 @@ class Purse:
         self.scanner.forget(spend.lock_script(self.coin, stake.script))
 
     def _drop_stake(self, point: CoinPoint) -> None:
-        if point in self._open_stakes:
+        if (stake := self._open_stakes.get(point)) is not None:
+            self.journal.store.undo(partial(self._tell_stake, stake))
             self.journal.drop_stake(self.coin_id(point))
             self._close_stake(point)

@@ -27,6 +27,19 @@ class CursorRecord(Record):
         return self.wallet
 
 
+class BirthdayRecord(Record):
+    """The height from which the chain is looked at. configured: what the configuration said when that was decided."""
+
+    kind: ClassVar[str] = "wallet.birthday"
+    wallet: str
+    height: int
+    configured: int
+
+    @property
+    def key(self) -> str:
+        return self.wallet
+
+
 class LockRecord(Record):
     """A coin that is set aside. reference: an order, or ``tx:`` and the ID of a signed transaction."""
 

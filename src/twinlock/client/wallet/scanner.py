@@ -36,6 +36,8 @@ class WalletView(Protocol):
 
     async def script_history(self, script: bytes) -> ScriptState: ...
 
+    def look_from(self, height: int) -> None: ...
+
     async def transactions(self, txids: Sequence[str]) -> dict[str, Tx]: ...
 
     async def unspent(self, script: bytes) -> tuple[Unspent, ...]: ...
@@ -75,6 +77,8 @@ class Scanner:
         self._news = asyncio.Event()
         self.last_used: dict[int, int] = dict.fromkeys(keys.branches, -1)
         self.times: dict[int, int] = {}
+        self.older: dict[bytes, tuple[str, ...]] = {}
+        """By script, transactions below the birthday, which count for nothing."""
         self.complete = False
 
     def start(self, handed_out: dict[int, int]) -> None:
@@ -128,6 +132,11 @@ class Scanner:
         for branch in self._watched:
             self.reach(branch, 0)
         self.publish()
+
+    async def read_again(self) -> None:
+        """Ask once more of every script, as the view looks further back now. Raises what the chain raises."""
+        for script in list(self._scripts):
+            await self._take(await self._view.script_history(script))
 
     def watch(self, script: bytes) -> None:
         """Keep the ledger informed of a script."""
@@ -186,8 +195,9 @@ class Scanner:
                 await self._note_times(state)
         self._ledger.update(state.script, state.history, txs)
         self._awaited.discard(state.script)
+        self.older[state.script] = state.older
         path = self._ledger.path(state.script)
-        if path is not None and state.history:
+        if path is not None and (state.history or state.older):
             self._used(path)
         self.publish()
 

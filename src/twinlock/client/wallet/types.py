@@ -114,3 +114,13 @@ class Payment(msgspec.Struct, frozen=True):
     height: int | None
     time: int | None
     label: str = ""
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """How far back a wallet looks. birthday: height below which it does not; older: transactions that lie there all the
+    same; first_block: the lowest block with anything of ours, 0 for none.
+    """
+
+    birthday: int
+    older: int
+    first_block: int

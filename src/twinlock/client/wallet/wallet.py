@@ -7,7 +7,17 @@ from typing import Protocol
 
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.presigned import Rung
-from twinlock.client.wallet.types import Balance, BondDraft, Funding, Payment, SignedTx, Stake, StakeKind, WalletCoin
+from twinlock.client.wallet.types import (
+    Balance,
+    BondDraft,
+    Funding,
+    Payment,
+    Reach,
+    SignedTx,
+    Stake,
+    StakeKind,
+    WalletCoin,
+)
 
 
 class Wallet(Protocol):
@@ -18,6 +28,9 @@ class Wallet(Protocol):
 
     @property
     def scanned(self) -> bool: ...
+
+    @property
+    def reach(self) -> Reach: ...
 
     def balance(self) -> Balance: ...
 
