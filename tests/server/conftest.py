@@ -144,9 +144,16 @@ def postgres(tmp_path_factory: pytest.TempPathFactory, program: Callable[[str], 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def db_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A fresh database on each engine; "" is SQLite in the data directory."""
-    if request.param == "sqlite":
-        return ""
-    url: str = request.getfixturevalue("postgres")
+    return "" if request.param == "sqlite" else _fresh(request.getfixturevalue("postgres"), tmp_path)
+
+
+@pytest.fixture
+def other_url(request: pytest.FixtureRequest, db_url: str, tmp_path: Path) -> str:
+    """A fresh database on the engine that `db_url` is not on."""
+    return "" if db_url else _fresh(request.getfixturevalue("postgres"), tmp_path)
+
+
+def _fresh(url: str, tmp_path: Path) -> str:
     name = f"t{abs(hash(tmp_path)):x}"
     asyncio.run(_create_database(url, name))
     return url.rpartition("/")[0] + f"/{name}"

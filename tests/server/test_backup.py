@@ -29,7 +29,7 @@ async def test_a_backup_restores_accounts_orders_and_identity(exchange: Exchange
     written = await backup(settings.database_url, settings.data_dir, saved)
     assert {path.relative_to(saved).as_posix() for path in written} >= {"server.db", "signing.key.json"}
     await exchange.stop()
-    restore(saved, fresh)
+    await restore(saved, fresh)
     exchange.folder = fresh
     await exchange.start()
     assert exchange.running.key == key
@@ -43,13 +43,18 @@ async def test_nothing_is_overwritten(exchange: Exchange, tmp_path: Path) -> Non
         await backup(settings.database_url, settings.data_dir, settings.data_dir)
     await backup(settings.database_url, settings.data_dir, tmp_path / "saved")
     with pytest.raises(BackupError):
-        restore(tmp_path / "saved", settings.data_dir)
+        await restore(tmp_path / "saved", settings.data_dir)
     with pytest.raises(BackupError):
-        restore(tmp_path / "saved" / "tls", tmp_path / "fresh")
+        await restore(tmp_path / "saved" / "tls", tmp_path / "fresh")
+    with pytest.raises(BackupError, match="already"):
+        await restore(tmp_path / "saved", tmp_path / "fresh", settings.database_url)
 
 
-async def test_a_backup_taken_under_load_goes_on_as_an_exchange(exchange: Exchange, tmp_path: Path) -> None:
+async def test_a_backup_taken_under_load_goes_on_as_an_exchange_on_the_other_engine(
+    any_exchange: Exchange, other_url: str, tmp_path: Path
+) -> None:
     """Whatever moment it caught: the ledger replays, memory and rows agree, and a trade settles on it."""
+    exchange = any_exchange
     traders = [await exchange.trader(tiers=8) for _ in range(3)]
     settings, saved, stop = exchange.config().server, tmp_path / "saved", asyncio.Event()
 
@@ -67,8 +72,8 @@ async def test_a_backup_taken_under_load_goes_on_as_an_exchange(exchange: Exchan
     stop.set()
     await asyncio.gather(*loads)
     await exchange.stop()
-    restore(saved, tmp_path / "fresh")
-    exchange.folder = tmp_path / "fresh"
+    await restore(saved, tmp_path / "fresh", other_url)
+    exchange.folder, exchange.db_url = tmp_path / "fresh", other_url
     await exchange.start()
     market, auditor, number = exchange.running.manager.markets["ltc_btc"], Auditor(exchange.running.key.public), 0
     while entries := await exchange.running.data.ledger(*MARKET, number, 500):

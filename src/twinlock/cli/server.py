@@ -209,16 +209,15 @@ def backup(path: Path, target: Path) -> None:
     settings = load_config(path).server
     for file in asyncio.run(backups.backup(settings.database_url, settings.data_dir, target)):
         click.echo(file)
-    if settings.db_url and not settings.db_url.startswith("sqlite"):
-        click.echo("The database is not among them: save it with pg_dump.", err=True)
 
 
 @server.command()
 @config_option
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
 def restore(path: Path, source: Path) -> None:
-    """Put the backup in the folder SOURCE into an empty data directory."""
-    for file in backups.restore(source, load_config(path).server.data_dir):
+    """Put the backup in the folder SOURCE into an empty data directory, and into the empty database of `db_url`."""
+    settings = load_config(path).server
+    for file in asyncio.run(backups.restore(source, settings.data_dir, settings.db_url)):
         click.echo(file)
 
 

@@ -24,7 +24,7 @@ Work = Sequence[Write]
 
 
 class DatabaseError(ServerError):
-    """The database refused or lost a write; nothing of that work was stored."""
+    """The database refused or lost a write, or cannot be copied; nothing of that work was stored."""
 
     code = "server.database"
 
