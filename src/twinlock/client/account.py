@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twinlock.client.desk import Desk
 from twinlock.client.errors import MisbehaviourError, VersionMismatchError
+from twinlock.client.store import changing
 from twinlock.client.store.records import AccountRecord
 from twinlock.protocol import signing
 from twinlock.protocol.account import account_id
@@ -63,8 +64,8 @@ async def log_in(desk: Desk) -> ConnectResult | None:
     if record.exists and result is None:
         desk.notice(f"{desk.host} no longer knows our account; its bonds are posted again", "warning")
     if record.exists != (result is not None):
-        record.exists = result is not None
-        desk.store.put(record)
+        with changing(desk.store, record):
+            record.exists = result is not None
     desk.logged_in = result is not None
     return result
 

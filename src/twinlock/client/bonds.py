@@ -14,6 +14,7 @@ from twinlock.client.bond_finding import recognise
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.errors import BondError
 from twinlock.client.events import BondChanged, TierChanged
+from twinlock.client.store import changing
 from twinlock.client.store.records import BondRecord
 from twinlock.client.waiting import rest
 from twinlock.errors import TwinlockError
@@ -63,8 +64,8 @@ class Bonds:
             bond = await self._make(symbol, tier)
             account = self._desk.account
             assert account is not None
-            account.bond_asset, account.target_tier = symbol, max(tier, account.target_tier)
-            self._desk.store.put(account)
+            with changing(self._desk.store, account):
+                account.bond_asset, account.target_tier = symbol, max(tier, account.target_tier)
         self._wake.set()
         return bond
 
@@ -104,8 +105,7 @@ class Bonds:
         for bond in self.all():
             counted = known.pop((bond.asset_id, bond.coin_id), None)
             if counted is not None:
-                bond.strength = counted.strength
-                self._move(bond, "posted")
+                self._move(bond, "posted", strength=counted.strength)
             elif bond.state == "posted" and self._counts(bond):
                 self._move(bond, "confirmed")
         self._strangers = list(known.values())
@@ -204,7 +204,7 @@ class Bonds:
         if status is None:
             self._move(bond, "signed")  # A reorg or a restarted node forgot it: the same bytes go out again.
         elif status.confirmations >= bond.needed:
-            self._move(bond, "confirmed", status.confirmations)
+            self._move(bond, "confirmed", confirmations=status.confirmations)
         else:
             self._tell(bond, status.confirmations)
 
@@ -221,8 +221,7 @@ class Bonds:
             if error.rpc_code is ErrorCode.BOND:  # It will not count it; at its lock time the coins come back.
                 self._move(bond, "expired")
             raise
-        bond.strength = answer.strength
-        self._move(bond, "posted")
+        self._move(bond, "posted", strength=answer.strength)
         if desk.logged_in:
             self.told(answer.reputation, "a bond was posted")
         else:
@@ -242,8 +241,7 @@ class Bonds:
             self._desk.keys.bond_key(bond.asset_id, bond.index),
             await side.chain.fee_rate(),
         )
-        bond.refund_tx = refund.raw
-        self._move(bond, "refunding")
+        self._move(bond, "refunding", refund_tx=refund.raw)
 
     async def _finish_refund(self, bond: BondRecord, side: CoinSide) -> None:
         status = await side.chain.output(side.family.parse_coin_id(bond.coin_id))
@@ -313,10 +311,12 @@ class Bonds:
         expiry = self._desk.config.bond_expiry_s if self._desk.config else rules.bond_expiry(self._desk.network)
         return rules.counts(bond.lock_time, self._desk.clock.now_ms() // 1000 + margin, expiry)
 
-    def _move(self, bond: BondRecord, state: str, confirmations: int = 0) -> None:
+    def _move(self, bond: BondRecord, state: str, *, confirmations: int = 0, **members: object) -> None:
+        """members: what changes together with the state."""
         if bond.state != state:
-            bond.state = state
-            self._desk.store.put(bond)
+            with changing(self._desk.store, bond):
+                for name, value in {"state": state, **members}.items():
+                    setattr(bond, name, value)
             self._tell(bond, confirmations)
 
     def _tell(self, bond: BondRecord, confirmations: int = 0) -> None:

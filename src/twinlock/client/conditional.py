@@ -18,11 +18,11 @@ from typing import ClassVar, Protocol
 
 from twinlock.client.desk import Desk
 from twinlock.client.drafts import LimitAsk, limit_draft
-from twinlock.client.errors import OrderError, SessionError
+from twinlock.client.errors import OrderError, SessionError, StoreError
 from twinlock.client.events import ConditionChanged
 from twinlock.client.feed import BookFeed
 from twinlock.client.orders import Orders
-from twinlock.client.store.base import Record
+from twinlock.client.store import Record, changing
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.waiting import rest
 from twinlock.errors import TwinlockError
@@ -139,8 +139,8 @@ class Conditions:
             options=ask.options,
             made_ms=self._desk.clock.now_ms(),
         )
-        self._records[name] = record
         self._move(record, "waiting")
+        self._records[name] = record
         self._wake.set()
         return record
 
@@ -180,8 +180,8 @@ class Conditions:
                 self._move(record, "reached")
             if record.status == "reached":
                 await self._place(record)
-        except SessionError:
-            return  # The connection is gone: at the next look.
+        except (SessionError, StoreError):
+            return  # The connection is gone, or the disk full for a moment: at the next look.
         except TwinlockError as error:
             self._move(record, "failed", f"{error} [{error.code}]")
             self._desk.notice(f"condition {record.name} failed: {error}", "error")
@@ -227,8 +227,8 @@ class Conditions:
         await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options)
 
     def _move(self, record: ConditionRecord, status: str, reason: str = "") -> None:
-        record.status, record.reason = status, reason
-        self._desk.store.put(record)
+        with changing(self._desk.store, record):
+            record.status, record.reason = status, reason
         self._desk.emit(ConditionChanged, name=record.name, market=record.market, status=status, reason=reason)
 
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from twinlock.client.desk import Desk
 from twinlock.client.drafts import Draft
+from twinlock.client.store import changing
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.wallet import SignedTx
 from twinlock.client.wallet.errors import ShortFundsError
@@ -34,11 +35,10 @@ class OrderFunds:
     def one(self, order: OrderRecord, draft: Draft) -> None:
         """Coins that the wallet has. Raises ShortFundsError."""
         desk = self._desk
-        with desk.store.transaction():
+        with changing(desk.store, order):
             limit = desk.asset(draft.pays).max_fee_rate
             funding = desk.coin(draft.pays).wallet.fund(draft.value, draft.swaps, limit, reference=order.key)
             order.coins = order.funds = tuple(coin.coin_id for coin in funding.coins)
-            desk.store.put(order)
 
     async def each(self, fresh: Sequence[Fresh]) -> None:
         """Coins for every order, or for none. Raises what funding raises."""
@@ -46,10 +46,7 @@ class OrderFunds:
             with self._desk.store.transaction():
                 for order, draft in fresh:
                     self.one(order, draft)
-        except ShortFundsError:  # Perhaps there is enough, only in too few coins. What was locked was not stored.
-            for order, draft in fresh:
-                self._desk.coin(draft.pays).wallet.unlock(order.funds)
-                order.coins = order.funds = ()
+        except ShortFundsError:  # Perhaps there is enough, only in too few coins.
             await self.split(fresh)
 
     async def split(self, fresh: Sequence[Fresh]) -> None:
@@ -75,10 +72,9 @@ class OrderFunds:
         asks = [(draft.value, draft.swaps, order.key) for order, draft in mine]
         limit = desk.asset(asset).max_fee_rate
         fundings = await side.wallet.fund_splits(asks, limit, await side.chain.fee_rate())
-        with desk.store.transaction():
+        with changing(desk.store, *(order for order, _ in mine)):
             for (order, _), funding in zip(mine, fundings, strict=True):
                 order.coins = order.funds = tuple(coin.coin_id for coin in funding.coins)
-                desk.store.put(order)
         assert fundings[0].split is not None
         return fundings[0].split
 
@@ -86,8 +82,8 @@ class OrderFunds:
         """The order is over and nothing of it is still to be swapped: its coins, or the change, are free."""
         if order.funds_released or order.type == OrderType.CANCEL:
             return
-        order.funds_released = True
-        with self._desk.store.transaction():
+        store = self._desk.store
+        stored = store.get(OrderRecord, order.key) is not None
+        with changing(store, order) if stored else store.transaction():
             self._desk.coin(pays(order)).wallet.unlock(order.funds)
-            if self._desk.store.get(OrderRecord, order.key) is not None:
-                self._desk.store.put(order)
+            order.funds_released = True

@@ -20,6 +20,7 @@ from twinlock.client.events import OrderChanged
 from twinlock.client.order_funds import Fresh, OrderFunds, pays
 from twinlock.client.order_login import reconcile
 from twinlock.client.order_messages import ROUTES, message_of, proof_of, stamped
+from twinlock.client.store import changing
 from twinlock.client.store.records import ACTIVE, AccountRecord, OrderRecord
 from twinlock.errors import TwinlockError
 from twinlock.protocol import orders as rules
@@ -236,8 +237,7 @@ class Orders:
             receipt = await desk.session.request(ROUTES[OrderType(order.type)], message)
             self._check_receipt(order, message, receipt)
         except (RpcError, NotConnectedError, MisbehaviourError) as error:
-            order.status = "failed"
-            self._save(order)
+            self.set_status(order, "failed")
             if isinstance(error, RpcError) and error.rpc_code is ErrorCode.CLOCK_RANGE:
                 self._set_back()
             raise
@@ -247,8 +247,8 @@ class Orders:
         """An order's time was refused: once the clock is right, orders need only be later than those that were not."""
         account = self._account()
         times = (order.tclient for order in self.all() if order.status != "failed")
-        account.last_order_ms = max(times, default=0)
-        self._desk.store.put(account)
+        with changing(self._desk.store, account):
+            account.last_order_ms = max(times, default=0)
 
     def _check_receipt(self, order: OrderRecord, message: OrderPrefix, receipt: OrderResult) -> None:
         accepted = rules.accept(message, receipt.server_time)
@@ -262,12 +262,15 @@ class Orders:
         order.receipt = bytes(receipt.sig)
         if order.status == "sent":
             order.status = "epoch"
-        self._save(order)
+        self._change(order)
         self._expect(order)
         return order
 
     def name(self, order: OrderRecord, order_id: bytes, server_time: int) -> None:
-        """The server knows the order under this ID, since then (ms)."""
+        """The server knows the order under this ID, since then (ms).
+
+        So it is, even where that cannot be stored: it may be matched by now, and the next login would tell it again.
+        """
         order.order_id, order.tserver = order_id, server_time
         self._by_id[order_id] = order
 
@@ -285,8 +288,8 @@ class Orders:
             raise RpcError(ErrorCode.UNKNOWN_ORDER, "no such order")
         if order.csum is not None and order.csum != request.csum:
             raise RpcError(ErrorCode.INVALID_REQUEST, "the preimage was given under another checksum")
-        order.csum = bytes(request.csum)
-        self._desk.store.put(order)
+        with changing(self._desk.store, order):
+            order.csum = bytes(request.csum)
         if order.order_id:
             self._expect(order)
         return PreimageResponse(preimage=Hex(order.preimage))
@@ -306,13 +309,12 @@ class Orders:
     def matched(self, order: OrderRecord, quantity: int, rate: int) -> None:
         """A trade match took `quantity` base atoms of the order. Inside the caller's transaction."""
         market_buy = order.type == OrderType.MARKET and order.side == Side.BUY
-        order.filled += base_to_quote(rate, quantity) if market_buy else quantity
+        filled = order.filled + (base_to_quote(rate, quantity) if market_buy else quantity)
         rests = order.type == OrderType.LIMIT and order.force == TimeInForce.STANDING
-        order.matches += 1
-        done = not rests or order.filled >= order.quantity or order.matches == order.options.max_matches
-        if order.status in ACTIVE:
-            order.status = "executed" if done else "booked"
-        self._save(order)
+        matches = order.matches + 1
+        done = not rests or filled >= order.quantity or matches == order.options.max_matches
+        ending = "executed" if done else "booked"
+        self._change(order, filled=filled, matches=matches, status=ending if order.status in ACTIVE else order.status)
 
     def canceled(self, order: OrderRecord) -> None:
         """A cancel match ended the order, and with it the cancel."""
@@ -334,11 +336,13 @@ class Orders:
     def set_status(self, order: OrderRecord, status: str) -> None:
         """Store and tell a change; nothing happens if it is none."""
         if order.status != status:
-            order.status = status
-            self._save(order)
+            self._change(order, status=status)
 
-    def _save(self, order: OrderRecord) -> None:
-        self._desk.store.put(order)
+    def _change(self, order: OrderRecord, **members: object) -> None:
+        """Store, then tell. Raises StoreError, and then nothing has changed."""
+        with changing(self._desk.store, order):
+            for name, value in members.items():
+                setattr(order, name, value)
         self._desk.emit(
             OrderChanged,
             order_id=order.order_id.hex(),

@@ -96,6 +96,9 @@ class MirroredStore:
         finally:
             self._depth -= 1
 
+    def undo(self, step: Callable[[], object]) -> None:
+        self._store.undo(step)
+
     def close(self) -> None:
         self._store.close()
 

@@ -6,6 +6,7 @@ twin that passes the same tests.
 Invariants
 - A `put` that returned survives kill -9 and power loss.
 - No record is on disk in the clear; a record that was altered, or moved to another key, does not open.
+- A failed write leaves the store usable, and what `changing` changed in memory as it was.
 - One process at a time; a second one is told which process holds the store.
 
 >>> from twinlock.client.store import MemoryStore
@@ -16,8 +17,8 @@ Invariants
 b'word salad'
 """
 
-from twinlock.client.store.base import Record, Store
+from twinlock.client.store.base import Record, Store, changing
 from twinlock.client.store.memory import MemoryStore
 from twinlock.client.store.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "Record", "SqliteStore", "Store"]
+__all__ = ["MemoryStore", "Record", "SqliteStore", "Store", "changing"]

@@ -1,9 +1,14 @@
-"""What a store is: typed records by key, and transactions that happen wholly or not at all."""
+"""What a store is: typed records by key, and transactions that happen wholly or not at all.
+
+Most records live in memory too. `changing` keeps both alike: what could not be stored has not happened.
+"""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-from typing import ClassVar, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
@@ -25,7 +30,8 @@ R = TypeVar("R", bound=Record)
 class Store(Protocol):
     """Where the client keeps what it must not lose.
 
-    Every write is durable when the call returns, or, inside `transaction`, when the block ends.
+    Every write is durable when the call returns, or, inside `transaction`, when the block ends; else it raises
+    StoreError.
     Records read back are copies: changing one changes nothing until it is put again.
     """
 
@@ -44,10 +50,55 @@ class Store(Protocol):
         ...
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All writes inside the block are kept together, or none when it raises. Nests; never await inside."""
+        """All writes inside the outermost block are kept together, or none when it raises. Never await inside."""
+        ...
+
+    def undo(self, step: Callable[[], object]) -> None:
+        """Call this too should the transaction under way not be kept: it takes back what memory was told meanwhile.
+
+        Steps are called the last told first. Outside of a transaction there is nothing to take back.
+        """
         ...
 
     def close(self) -> None: ...
+
+
+@contextmanager
+def changing(store: Store, *records: Record) -> Iterator[None]:
+    """Change these records in the block: at its end they are stored. What is not kept is taken back in memory too.
+
+    Inside a transaction that holds until its outermost block has ended. Never await inside.
+    """
+    with store.transaction():
+        for record in records:
+            store.undo(partial(_restore, record, msgspec.structs.asdict(record)))
+        yield
+        for record in records:
+            store.put(record)
+
+
+def _restore(record: Record, members: dict[str, Any]) -> None:
+    for name, value in members.items():
+        setattr(record, name, value)
+
+
+class Undo:
+    """The steps that the transaction under way would take back."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], object]] = []
+
+    def add(self, step: Callable[[], object]) -> None:
+        self._steps.append(step)
+
+    def failed(self) -> None:
+        """It was not kept."""
+        while self._steps:
+            self._steps.pop()()
+
+    def kept(self) -> None:
+        """It was."""
+        self._steps.clear()
 
 
 def encode(record: Record) -> bytes:

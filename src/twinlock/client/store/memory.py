@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from twinlock.client.store.base import R, Record, decode, encode
+from twinlock.client.store.base import R, Record, Undo, decode, encode
 
 
 class MemoryStore:
@@ -13,6 +13,8 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._bodies: dict[tuple[str, str], bytes] = {}
+        self._undo = Undo()
+        self._open = False
 
     def put(self, record: Record) -> None:
         self._bodies[record.kind, record.key] = encode(record)
@@ -30,12 +32,24 @@ class MemoryStore:
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        before = dict(self._bodies)
+        if self._open:
+            yield
+            return
+        before, self._open = dict(self._bodies), True
         try:
             yield
         except BaseException:
             self._bodies = before
+            self._undo.failed()
             raise
+        else:
+            self._undo.kept()
+        finally:
+            self._open = False
+
+    def undo(self, step: Callable[[], object]) -> None:
+        if self._open:
+            self._undo.add(step)
 
     def close(self) -> None:
         """Nothing to let go of."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from twinlock.client.errors import StoreCorruptError, StoreError
-from twinlock.client.store.base import R, Record, decode, encode
+from twinlock.client.store.base import R, Record, Undo, decode, encode
 from twinlock.client.store.lock import ProcessLock
 from twinlock.client.store.schema import MIGRATIONS
 from twinlock.client.store.vault import Cost, Vault, VaultHeader
@@ -49,7 +49,8 @@ class SqliteStore:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / FILE_NAME
         self._lock = ProcessLock(folder / "client.lock")
-        self._depth = 0
+        self._open = False
+        self._undo = Undo()
         try:
             self._db = _connect(self.path)
             try:
@@ -66,38 +67,46 @@ class SqliteStore:
     def put(self, record: Record) -> None:
         sealed = self._vault.seal(f"{record.kind}/{record.key}", encode(record))
         with self.transaction():
-            self._db.execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", (record.kind, record.key, sealed))
+            self._execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", record.kind, record.key, sealed)
 
     def get(self, record_type: type[R], key: str) -> R | None:
         query = "SELECT body FROM records WHERE kind = ? AND key = ?"
-        row = self._db.execute(query, (record_type.kind, key)).fetchone()
+        row = self._execute(query, record_type.kind, key).fetchone()
         return None if row is None else self._decode(record_type, key, row[0])
 
     def all(self, record_type: type[R]) -> list[R]:
         query = "SELECT key, body FROM records WHERE kind = ? ORDER BY key"
-        rows = self._db.execute(query, (record_type.kind,)).fetchall()
+        rows = self._execute(query, record_type.kind).fetchall()
         return [self._decode(record_type, key, body) for key, body in rows]
 
     def delete(self, record_type: type[Record], key: str) -> None:
         with self.transaction():
-            self._db.execute("DELETE FROM records WHERE kind = ? AND key = ?", (record_type.kind, key))
+            self._execute("DELETE FROM records WHERE kind = ? AND key = ?", record_type.kind, key)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """One durable commit for the outermost block; a failure anywhere inside undoes all of it."""
-        if self._depth == 0:
-            self._db.execute("BEGIN IMMEDIATE")
-        self._depth += 1
+        """One durable commit for the outermost block; a failure anywhere inside, or of the commit, undoes all of it."""
+        if self._open:
+            yield
+            return
+        self._execute("BEGIN IMMEDIATE")
+        self._open = True
         try:
             yield
+            self._execute("COMMIT")
         except BaseException:
-            self._depth -= 1
-            if self._depth == 0:
+            with suppress(sqlite3.Error):  # where the disk is full, SQLite may have done so by itself
                 self._db.execute("ROLLBACK")
+            self._undo.failed()
             raise
-        self._depth -= 1
-        if self._depth == 0:
-            self._db.execute("COMMIT")
+        else:
+            self._undo.kept()
+        finally:
+            self._open = False
+
+    def undo(self, step: Callable[[], object]) -> None:
+        if self._open:
+            self._undo.add(step)
 
     def change_password(self, password: str, cost: Cost | None = None) -> None:
         """From now on the store opens with `password` only."""
@@ -106,6 +115,14 @@ class SqliteStore:
     def close(self) -> None:
         self._db.close()
         self._lock.release()
+
+    def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
+        try:
+            return self._db.execute(statement, values)
+        except sqlite3.Error as error:
+            raise StoreError(
+                f"the store {self.path} cannot be used: {error}", fix="see whether its disk is full or failing"
+            ) from error
 
     def _decode(self, record_type: type[R], key: str, body: bytes) -> R:
         plain = self._vault.open(f"{record_type.kind}/{key}", body)
@@ -124,7 +141,7 @@ class SqliteStore:
 
     def _write_header(self, header: VaultHeader) -> None:
         with self.transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('vault', ?)", (msgspec.msgpack.encode(header),))
+            self._execute("INSERT OR REPLACE INTO meta VALUES ('vault', ?)", msgspec.msgpack.encode(header))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

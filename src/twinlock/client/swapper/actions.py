@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.errors import MisbehaviourError
 from twinlock.client.orders import Orders
+from twinlock.client.store import changing
 from twinlock.client.store.records import SwapRecord
 from twinlock.client.swapper.escalation import STEPS
 from twinlock.client.swapper.matches import Matches
@@ -69,8 +70,8 @@ class Actions:
         if order is None:
             raise MisbehaviourError("the order of this match is not in the store", fault="machine")
         payer = desk.coin(record.own_asset)
-        secret = desk.keys.swap_secret(record.match_id) if party is Party.MAKER else b""
-        secret_hash = swap.secret_hash if party is Party.TAKER else sha256(secret).digest()
+        own_hash = sha256(desk.keys.swap_secret(record.match_id)).digest()
+        secret_hash = own_hash if party is Party.MAKER else swap.secret_hash
         amount = swap.terms.amounts[party]
         contract = payer.family.make_contract(
             swap.addresses[party.other],
@@ -86,19 +87,12 @@ class Actions:
         signed = await payer.wallet.sign_swap(
             order.funds, [(record.match_id, contract, amount)], rate, lock_change=order.key
         )
-        before = record.swap, order.funds
         try:
-            with desk.store.transaction():
-                record.own_tx = signed.raw
+            with changing(desk.store, order):
                 order.funds = (signed.change,) if signed.change else ()
-                desk.store.put(order)
-                self._matches.learn(record, ContractMade(party, signed.outputs[0], contract, secret_hash))
-                if secret:
-                    self._matches.learn(record, SecretLearned(secret))
+                self._made(record, signed.outputs[0], contract, secret_hash, signed.raw)
         except TwinlockError:
             # What could not be kept must not be broadcast either.
-            record.swap, order.funds = before
-            record.own_tx = b""
             payer.wallet.abandon(signed.txid)
             payer.wallet.lock(order.funds, order.key)
             raise
@@ -109,11 +103,14 @@ class Actions:
         terms = side.family.parse_contract(contract)
         desk.notice(f"match {record.match_id.hex()[:16]}: another client of this seed made the contract", "warning")
         with desk.store.transaction():
-            record.own_tx = funded.raw
             side.wallet.add_stake(funded.coin_id, "swap", contract, terms.lock_time, record.match_id.hex())
-            self._matches.learn(record, ContractMade(record.party, funded.coin_id, contract, terms.secret_hash))
-            if record.party is Party.MAKER:
-                self._matches.learn(record, SecretLearned(desk.keys.swap_secret(record.match_id)))
+            self._made(record, funded.coin_id, contract, terms.secret_hash, funded.raw)
+
+    def _made(self, record: SwapRecord, coin_id: bytes, contract: bytes, secret_hash: bytes, raw: bytes) -> None:
+        facts: list[object] = [ContractMade(record.party, coin_id, contract, secret_hash)]
+        if record.party is Party.MAKER:
+            facts.append(SecretLearned(self._desk.keys.swap_secret(record.match_id)))
+        self._matches.learn(record, *facts, own_tx=raw)
 
     async def broadcast_contract(self, record: SwapRecord) -> None:
         await self._desk.coin(record.own_asset).wallet.broadcast(record.own_tx)
@@ -124,14 +121,13 @@ class Actions:
             return
         payer, order = self._desk.coin(record.own_asset), self._orders.by_key(record.order_key)
         coins = tuple(payer.family.coin_id(point.txid, point.index) for point in payer.family.inputs(record.own_tx))
-        with self._desk.store.transaction():
+        with changing(self._desk.store, record):
             payer.wallet.abandon(payer.family.tx_id(record.own_tx))
             if order is not None and not order.funds_released:
-                order.funds = coins
+                with changing(self._desk.store, order):
+                    order.funds = coins
                 payer.wallet.lock(coins, order.key)
-                self._desk.store.put(order)
             record.own_tx = b""
-            self._matches.save(record)
 
     async def report_contract(self, record: SwapRecord) -> None:
         leg = record.swap.legs[record.party]
@@ -168,11 +164,10 @@ class Actions:
         signed = await side.wallet.sign_redeem(
             record.match_id, leg.contract, leg.coin_id, record.their_value, secret, rate
         )
-        self._forget(side, record.redeem_tx)
-        record.redeem_tx = signed.raw
+        before = record.redeem_tx
         # Stored as sent before it is: a crash between the two must not make us think the secret is still ours.
-        self._matches.save(record)
-        self._matches.learn(record, RedeemSent(record.party.other, signed.outputs[0]))
+        self._matches.learn(record, RedeemSent(record.party.other, signed.outputs[0]), redeem_tx=signed.raw)
+        self._forget(side, before)
 
     async def report_redeem(self, record: SwapRecord) -> None:
         leg, secret = record.swap.legs[record.party.other], record.swap.secret
@@ -204,9 +199,9 @@ class Actions:
     async def _sign_refund(self, record: SwapRecord, side: CoinSide, amount: int, rate: int) -> None:
         leg = record.swap.legs[record.party]
         signed = await side.wallet.sign_refund(record.match_id, leg.contract, leg.coin_id, amount, rate)
-        self._forget(side, record.refund_tx)
-        record.refund_tx = signed.raw
-        self._matches.save(record)
+        before = record.refund_tx
+        self._matches.note(record, refund_tx=signed.raw)
+        self._forget(side, before)
 
     async def _higher_rate(self, side: CoinSide, raw: bytes, value: int, error: RejectedError) -> int:
         """The fee rate for another try of a transaction whose fee was too low, within the budget of the last moment.

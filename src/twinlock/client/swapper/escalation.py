@@ -148,11 +148,7 @@ class Escalation:
         return await wallet.sign_redeem(record.match_id, leg.contract, leg.coin_id, waiting.value, swap.secret, rate)
 
     def _keep(self, record: SwapRecord, waiting: Waiting, raw: bytes) -> None:
-        if waiting.redeems:
-            record.redeem_tx = raw
-        else:
-            record.refund_tx = raw
-        self._matches.save(record)
+        self._matches.note(record, **{"redeem_tx" if waiting.redeems else "refund_tx": raw})
 
     async def _pull(self, waiting: Waiting, wanted: int) -> None:
         unit, budget = waiting.side.coin.atomic_unit, waiting.budget - waiting.fee

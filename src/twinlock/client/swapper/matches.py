@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from twinlock.chain.terms import ContractTerms
 from twinlock.client.desk import Desk
 from twinlock.client.events import SwapEnded, SwapStep
+from twinlock.client.store import changing
 from twinlock.client.store.records import OrderRecord, SwapRecord
 from twinlock.protocol.messages.swaps import Match
 from twinlock.protocol.orders import Side
@@ -99,37 +101,43 @@ class Matches:
 
     def take_over(self, record: SwapRecord) -> None:
         """From now on this record is ours to bring to its end."""
-        self._desk.store.put(record)
-        self._records[record.key] = record
+        store = self._desk.store
+        with store.transaction():
+            store.undo(partial(self._records.pop, record.key, None))
+            store.put(record)
+            self._records[record.key] = record
 
-    def learn(self, record: SwapRecord, *facts: object) -> bool:
-        """Add facts: what changes is stored, told, and wakes the runner. False if they change nothing."""
+    def learn(self, record: SwapRecord, *facts: object, **members: object) -> bool:
+        """Add facts: what changes is stored, told, and wakes the runner. False if they change nothing.
+
+        members: what becomes of the record at the same time, if it learns something. Raises StoreError, and then
+        nothing was learned.
+        """
         before = after = record.swap
         for fact in facts:
             after = apply(after, fact)
         if after == before:
             return False
-        record.swap = after
-        self._desk.store.put(record)
+        self.note(record, swap=after, **members)
         self._tell(record, before)
         self.wake(record)
         return True
 
     def keep(self, record: SwapRecord, route: str, message: Signed) -> None:
         """Keep what the server signed, for a proof."""
-        record.papers = record.papers | {route: encode(message)}
-        self._desk.store.put(record)
+        self.note(record, papers=record.papers | {route: encode(message)})
 
-    def save(self, record: SwapRecord) -> None:
-        """Store what stands beside the facts."""
-        self._desk.store.put(record)
+    def note(self, record: SwapRecord, **members: object) -> None:
+        """Change and store what stands beside the facts. Raises StoreError, and then nothing has changed."""
+        with changing(self._desk.store, record):
+            for name, value in members.items():
+                setattr(record, name, value)
 
     def end(self, record: SwapRecord, outcome: str, *, closed: bool) -> None:
         """The swap has its outcome; closed: nothing is owed to the server either."""
         ended = not record.outcome
         if ended or closed:
-            record.outcome, record.closed = outcome, closed
-            self._desk.store.put(record)
+            self.note(record, outcome=outcome, closed=closed)
         if ended:
             self._desk.emit(SwapEnded, match_id=record.match_id.hex(), role=record.role, outcome=outcome)
 

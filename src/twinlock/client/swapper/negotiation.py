@@ -212,8 +212,8 @@ class Negotiation:
             self._matches.learn(record, Audited(side, leg.coin_id, Verdict.REFUSED))
             self._desk.notice(f"match {record.match_id.hex()}: the contract is refused: {error}", "warning")
             raise RpcError(ErrorCode.CONTRACT, str(error)) from error
-        record.their_tx, record.their_value = raw, found.value
-        self._matches.learn(record, Audited(side, leg.coin_id, Verdict.SOUND, found.terms.secret_hash))
+        sound = Audited(side, leg.coin_id, Verdict.SOUND, found.terms.secret_hash)
+        self._matches.learn(record, sound, their_tx=raw, their_value=found.value)
 
     async def _fetch(self, record: SwapRecord, coin_id: bytes) -> bytes:
         side = self._desk.coin(record.other_asset)
