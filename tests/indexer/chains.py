@@ -82,3 +82,18 @@ def random_chain(rnd: random.Random, size: int, per_block: int) -> tuple[list[Bl
     for _ in range(size):
         blocks.append(extend(rnd, blocks, coins, per_block))
     return blocks, {hashx(script) for script in scripts_of(12)}
+
+
+SCRIPTS = [b"\x51" + bytes([n]) for n in range(4)]
+"""Whom the blocks of `branch` pay in turn."""
+
+
+def branch(blocks: list[bytes], undone: int, count: int, salt: int) -> list[bytes]:
+    """Another end of the chain."""
+    made = blocks[: len(blocks) - undone]
+    for _ in range(count):
+        height = len(made)
+        note = height.to_bytes(4, "big") + bytes([salt])
+        coinbase = transaction([(bytes(32), 0xFFFFFFFF)], [(height, SCRIPTS[(height + salt) % 4])], note)
+        made.append(block(sha256d(made[-1][:80]), height, [coinbase], salt).raw)
+    return made

@@ -326,11 +326,11 @@ async def test_a_node_that_does_not_answer_in_time_gives_an_error_not_silence() 
     guest = Guest.greeted(world)
     guest.ask("mempool.get_info")
     await clock.advance(29)
-    world.manager.drop_idle()
+    world.manager.look_after()
     await settle()
     assert guest.pipe.sent == []
     await clock.advance(2)
-    world.manager.drop_idle()
+    world.manager.look_after()
     await settle()
     assert guest.pipe.sent[0]["error"] == {"code": -102, "message": "server busy - request timed out"}
     guest.ask("server.ping")
@@ -346,10 +346,10 @@ async def test_who_does_not_read_is_neither_read_from_nor_kept() -> None:
     guest.ask("server.ping")
     assert guest.pipe.sent == []
     await clock.advance(29)
-    world.manager.drop_idle()
+    world.manager.look_after()
     assert not guest.pipe.ended()
     await clock.advance(2)
-    world.manager.drop_idle()
+    world.manager.look_after()
     assert guest.pipe.ended() == "aborted"
     greedy.pipe.buffered = 2_000_000
     greedy.ask("server.ping")
@@ -363,7 +363,7 @@ async def test_silence_ends_a_session_after_its_time() -> None:
     await clock.advance(500)
     talker.ask("server.ping")
     await clock.advance(101)
-    world.manager.drop_idle()
+    world.manager.look_after()
     assert guest.pipe.ended() == "aborted"
     assert not talker.pipe.ended()
 

@@ -12,9 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.indexer.chains import branch
 from tests.indexer.fake_node import FakeNode, hash_of
 from tests.indexer.test_lies import NAME, PAYEE, running, until
-from tests.indexer.wire import Wallet
+from tests.indexer.wire import Refused, Wallet
 
 from twinlock.indexer.trouble import DISK
 
@@ -87,6 +88,41 @@ async def test_a_full_disk_stops_nothing_but_the_news(small: tuple[Path, Fill]) 
         assert [row["height"] for row in history] == [len(node.blocks) - 1]
         assert controller.storage._manifest.runs[0].name == "run-1", "no new sync"
         wallet.close()
+    node.stop()
+
+
+async def test_a_disk_that_is_full_in_the_middle_of_a_reorganisation_makes_no_wrong_answer(
+    small: tuple[Path, Fill],
+) -> None:
+    """Half of the new branch is no state of the chain: nothing is told of it; who asks is refused, not kept waiting."""
+    folder, fill = small
+    node = FakeNode()
+    await node.start()
+    async with running(node, folder) as (controller, port):
+        wallet = await Wallet.connect(port, "1.6")
+        before = (await wallet.call("blockchain.headers.subscribe"))["height"]
+        fill(True)
+        kept = len(node.blocks) - 4
+        node.blocks = branch(node.blocks, 4, 400, 9)  # what the old blocks took is not enough for them
+        await until(lambda: [trouble.code for trouble in controller.troubles.now] == [DISK])
+        assert controller.metrics.answer("/readyz")[0] == 503
+        assert controller.sessions.held
+        assert kept <= controller.storage.height < len(node.blocks) - 1
+        with pytest.raises(Refused, match="the chain is being reorganised") as refused:
+            await wallet.call("blockchain.headers.get_tip")
+        assert refused.value.code == -102
+        assert wallet.notes == []
+        late = await Wallet.connect(port, "1.6")  # who comes now is greeted, and learns the same
+        with pytest.raises(Refused, match="the chain is being reorganised"):
+            await late.call("server.ping")
+        fill(False)
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.troubles.now)
+        for each in (wallet, late):
+            assert (await each.call("blockchain.headers.get_tip"))["height"] == before + 396
+        assert [note[1][0]["height"] for note in wallet.notes] == [before + 396]
+        assert controller.storage._manifest.runs[0].name == "run-1", "no new sync"
+        wallet.close()
+        late.close()
     node.stop()
 
 

@@ -14,30 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.indexer.chains import block, transaction
+from tests.indexer.chains import SCRIPTS, branch
 from tests.indexer.fake_node import FakeNode
 from tests.indexer.test_lies import running, until
 from tests.indexer.test_storage import truth_of_raw
 
-from twinlock.kernels.scan import hashx, sha256d
+from twinlock.kernels.scan import hashx
 from twinlock.simnet.ports import free_ports
 
 SOAK = "TWINLOCK_SOAK" in os.environ
 ROOT = Path(__file__).parents[2]
-SCRIPTS = [b"\x51" + bytes([n]) for n in range(4)]
 PLOT = ((0, 3), (2, 4), (5, 6), (3, 0), (0, 9), (8, 9), (1, 2), (0, 12))
 """How many blocks are undone, and how many follow, one after another."""
-
-
-def branch(blocks: list[bytes], undone: int, count: int, salt: int) -> list[bytes]:
-    """Another end of the chain."""
-    made = blocks[: len(blocks) - undone]
-    for _ in range(count):
-        height = len(made)
-        note = height.to_bytes(4, "big") + bytes([salt])
-        coinbase = transaction([(bytes(32), 0xFFFFFFFF)], [(height, SCRIPTS[(height + salt) % 4])], note)
-        made.append(block(sha256d(made[-1][:80]), height, [coinbase], salt).raw)
-    return made
 
 
 class Life:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
@@ -14,9 +15,9 @@ import pytest
 from tests.indexer.chains import Block, Coin, block, extend, random_chain, scripts_of, transaction
 from tests.indexer.wire import Refused, Wallet
 
-from twinlock.indexer import extras, handlers
 from twinlock.indexer.block_files import BlockFiles
 from twinlock.indexer.daemon import DaemonError
+from twinlock.indexer.dispatch import HANDLERS
 from twinlock.indexer.env import Env, Service
 from twinlock.indexer.handlers import negotiate
 from twinlock.indexer.mempool import Found, Mempool
@@ -27,7 +28,7 @@ from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.indexer.storage.segments import SegmentStorage
 from twinlock.indexer.view import View
 from twinlock.kernels.scan import hashx, scan_block, scan_tx, sha256d
-from twinlock.seams import Clock, SystemClock
+from twinlock.seams import Clock, SystemClock, VirtualClock
 from twinlock.simnet.ports import free_ports
 
 VECTORS: dict[str, Any] = json.loads((Path(__file__).parents[1] / "vectors" / "electrum-vectors.json").read_text())
@@ -143,7 +144,7 @@ def test_published_statuses(case: dict[str, Any]) -> None:
 
 def test_every_row_of_the_table_has_a_handler() -> None:
     for method in METHODS.values():
-        assert hasattr(handlers, method.handler) or hasattr(extras, method.handler), method.name
+        assert method.name in HANDLERS
         assert method.summary.startswith(method.name)
 
 
@@ -435,14 +436,33 @@ async def test_while_the_chain_is_between_two_states_nobody_is_answered() -> Non
         w.storage.undo()
         w.blocks.pop()
         w.view.chain_undone(w.storage.height, set())
-        import asyncio
-
         asking = asyncio.create_task(wallet.call("blockchain.headers.get_tip"))
         await asyncio.sleep(0.05)
         assert not asking.done()
         w.manager.release()
         assert (await asking)["height"] == 11
         wallet.close()
+
+
+@pytest.mark.anyio
+async def test_when_that_takes_long_requests_are_refused_and_then_answered_again() -> None:
+    clock = VirtualClock()
+    async with world(clock=clock) as w:
+        wallet, batch = await Wallet.connect(w.port), await Wallet.connect(w.port)
+        w.manager.hold()
+        asking = asyncio.create_task(wallet.call("blockchain.headers.get_tip"))
+        many = asyncio.create_task(batch.exchange(b'[{"id":1,"method":"server.ping"}]\n'))
+        await asyncio.sleep(0.05)
+        assert not asking.done()
+        await clock.advance(6)
+        w.manager.look_after()
+        with pytest.raises(Refused, match="server busy - the chain is being reorganised"):
+            await asking
+        assert [reply["error"]["code"] for reply in await many] == [-102]
+        w.manager.release()
+        assert (await wallet.call("blockchain.headers.get_tip"))["height"] == 11
+        wallet.close()
+        batch.close()
 
 
 def test_random_chains_are_repeatable() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +15,7 @@ from twinlock.errors import TwinlockError
 from twinlock.indexer.block_files import BlockFiles
 from twinlock.indexer.daemon import Daemon, DaemonError
 from twinlock.indexer.prefetcher import HASHES_AT_ONCE, Prefetcher
+from twinlock.indexer.storage.manifest import StorageError, TooDeepError
 from twinlock.indexer.storage.seam import Storage, Touched
 from twinlock.kernels.index import merkle_root
 from twinlock.kernels.scan import Scan, scan_block, sha256d
@@ -60,6 +63,17 @@ class Step(NamedTuple):
     def scripts(self) -> set[bytes]:
         """All whose history or coins changed."""
         return self.lost | self.block.scripts if self.block else self.lost
+
+
+@dataclass(slots=True)
+class _Lost:
+    """Blocks that were undone so far, and the scripts that they touched."""
+
+    blocks: int = 0
+    scripts: set[bytes] = field(default_factory=set)
+
+    def step(self, block: Touched | None = None) -> Step:
+        return Step(self.blocks, self.scripts, block)
 
 
 class BlockProcessor:
@@ -117,37 +131,49 @@ class BlockProcessor:
         return count
 
     async def advance(self, plan: Plan) -> AsyncIterator[Step]:
-        """Carry out a plan. Nothing is undone before the first block that replaces it is at hand and fits."""
+        """Carry out a plan. Nothing is undone before the first block that replaces it is at hand and fits.
+
+        What was undone is told before anything that went wrong is raised.
+        """
         undo = plan.undo
         self._files.catch_up()
         async for block_hash, raw in self._prefetcher.blocks(plan.hashes):
             internal = bytes.fromhex(block_hash)[::-1]
             spot = self._files.take(internal)  # should the file be damaged, the node itself is asked the next time
             scan = self._check(block_hash, raw, undo)
-            lost = self._undo(undo)
-            undone, undo = undo, 0
+            lost = _Lost()
             try:
+                self._undo(undo, lost)
+                undo = 0
                 touched = self._storage.append(internal, scan, spot)
-            except (KeyError, OSError) as error:
-                if undone:
-                    yield Step(undone, lost, None)
-                if isinstance(error, OSError):
-                    raise
-                raise ChainError(f"block {block_hash} is not valid: {error}") from error
-            yield Step(undone, lost, touched)
+            except (KeyError, OSError, StorageError) as error:
+                if lost.blocks:
+                    yield lost.step()
+                if isinstance(error, KeyError):
+                    raise ChainError(f"block {block_hash} is not valid: {error}") from error
+                raise
+            yield lost.step(touched)
         if undo:  # the chain became shorter, and nothing takes the place of what is gone
-            yield Step(undo, self._undo(undo), None)
+            lost = _Lost()
+            try:
+                self._undo(undo, lost)
+            except (OSError, StorageError):
+                yield lost.step()
+                raise
+            yield lost.step()
 
     def drop(self, count: int) -> Step:
-        """Undo blocks on the operator's order."""
-        return Step(count, self._undo(count), None)
+        """Undo blocks on the operator's order; fewer where they lie deeper than what can be undone."""
+        lost = _Lost()
+        with suppress(TooDeepError):
+            self._undo(count, lost)
+        return lost.step()
 
-    def _undo(self, count: int) -> set[bytes]:
+    def _undo(self, count: int, lost: _Lost) -> None:
         """Raises TooDeepError."""
-        scripts: set[bytes] = set()
         for _ in range(count):
-            scripts |= self._storage.undo().scripts
-        return scripts
+            lost.scripts |= self._storage.undo().scripts
+            lost.blocks += 1
 
     def _check(self, block_hash: str, raw: bytes, undo: int) -> Scan:
         if sha256d(raw[:80])[::-1].hex() != block_hash:

@@ -16,7 +16,7 @@ from twinlock.indexer.bans import Bans
 from twinlock.indexer.block_files import BlockFiles, LocalSource
 from twinlock.indexer.block_processor import BlockProcessor, Step
 from twinlock.indexer.block_source import BlockSource, NodeSource
-from twinlock.indexer.certificate import Certificate, make_certificate
+from twinlock.indexer.certificate import Certificate, CertificateError, certificate_of
 from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError
 from twinlock.indexer.env import Env
 from twinlock.indexer.first_sync import first_sync
@@ -52,7 +52,7 @@ _SHOW_SECONDS = 1.0
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
 _REGTEST_REORGS = 200
-_FOLLOWING = "following"
+_FOLLOWING, _CERTIFICATE = "following", "certificate"
 
 
 class WrongChainError(TwinlockError):
@@ -133,7 +133,7 @@ class Controller:
             await self._first_sync()
             while await self._step():
                 pass
-            certificate = self._certificate()
+            certificate = certificate_of(self.env, self.clock)
             await self.sessions.listen(self.env.wallet_services, certificate)
             self.ready = True
             ready(self.storage.height)
@@ -162,25 +162,24 @@ class Controller:
         if service := self.env.local_service("http"):
             await self.metrics.start(service)
 
-    def _certificate(self) -> Certificate | None:
-        if not any(service.protocol in ("ssl", "wss") for service in self.env.services):
-            return None
-        certificate = self.env.ssl_certificate or self.env.data_dir / "certificate.pem"
-        key = self.env.ssl_key or self.env.data_dir / "certificate.key"
-        if not certificate.exists() and self.env.ssl_certificate is None:
-            make_certificate(certificate, key, self.clock)
-        return Certificate(certificate, key)
-
     async def _look_after(self, certificate: Certificate | None) -> None:
         told = self.clock.monotonic()
         while True:
             await self.clock.sleep(_LOOK_AFTER_SECONDS)
-            self.sessions.drop_idle()
+            self.sessions.look_after()
             if 0 < self.env.log_sessions <= self.clock.monotonic() - told:
                 told = self.clock.monotonic()
                 log.info("state", **self.local_rpc.getinfo())
-            if certificate and certificate.reload():
+            if certificate:
+                self._follow_certificate(certificate)
+
+    def _follow_certificate(self, certificate: Certificate) -> None:
+        try:
+            if certificate.reload():
                 log.info("the certificate was loaded again")
+                self.troubles.over(_CERTIFICATE)
+        except CertificateError as error:
+            self.troubles.tell(_CERTIFICATE, error, grave=False)
 
     async def _keep_room(self) -> None:
         steps = ((0.7, self.storage.let_go), (0.8, trim), (0.9, self.view.forget))
@@ -190,13 +189,14 @@ class Controller:
             self.sessions.make_room()
             ceiling.look()
 
-    async def undo(self, count: int) -> None:
-        """Drop blocks and take them in again, as the node has them now."""
+    async def undo(self, count: int) -> int:
+        """Drop blocks, as many as can be undone, and take them in again as the node has them now; how many."""
         async with self._turn:
             self.sessions.hold()
             step = self.processor.drop(min(count, self.storage.height))
             self.sessions.notify(self._absorb(step), tip=True)
             await self._advance()
+            return step.undone
 
     async def refresh(self) -> None:
         """Look at the node now; on return its present tip and mempool are ours."""
@@ -216,8 +216,7 @@ class Controller:
                 genesis = await self.daemon.call("getblockhash", 0)
                 break
             except (DaemonGoneError, DaemonError) as error:
-                self.troubles.tell(_FOLLOWING, error)
-                await self.clock.sleep(RETRY_SECONDS)
+                await self._trouble(error)
         self.troubles.over(_FOLLOWING)
         if genesis != self.coin.genesis_hash:
             raise WrongChainError(
@@ -260,10 +259,9 @@ class Controller:
                 self.troubles.over(_FOLLOWING)
                 return
             except (DaemonGoneError, DaemonError, BulkError, DamagedError, ValueError, OSError) as error:
-                self.troubles.tell(_FOLLOWING, error)
                 self.files.start_over()
                 self._from_files = not isinstance(error, BulkError | ValueError)  # they may be what is wrong
-                await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
+                await self._trouble(error)
             finally:
                 watching.cancel()
                 self._show(progress)
@@ -305,26 +303,45 @@ class Controller:
                 moved = await self._advance()
             self.troubles.over(_FOLLOWING)
             return moved
-        except TooDeepError as error:
-            log.error("the index is built anew", reason=str(error))
-            async with self._turn:
-                await self._start_anew(self.storage.reset)
-            return True
         except DamagedError as error:
             await self._mend(error)
-            return True
         except Exception as error:  # nothing that a node says or a disk does ends the program
-            self.troubles.tell(_FOLLOWING, error)
-            await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
-            return True
+            try:
+                if isinstance(error, TooDeepError):
+                    await self._forget_all(error)
+                else:
+                    await self._trouble(error)
+            except OSError as refused:
+                await self._trouble(refused)
+        return True
+
+    async def _trouble(self, error: Exception) -> None:
+        """Tell of it, and wait before the work is tried again."""
+        self.troubles.tell(_FOLLOWING, error)
+        if isinstance(error, OSError | DaemonGoneError):  # such things last
+            self.sessions.refuse()
+        await self.clock.sleep(_DISK_SECONDS if isinstance(error, OSError) else RETRY_SECONDS)
+
+    async def _forget_all(self, error: TooDeepError) -> None:
+        """The index cannot follow: it is built anew. Raises OSError; nothing has changed then."""
+        log.error("the index is built anew", reason=str(error))
+        async with self._turn:
+            await self._start_anew(self.storage.reset)
 
     async def _mend(self, error: DamagedError) -> None:
         """Files are not what they were: keep what is sound, and let the node give the rest again."""
         log.error("the index is damaged", reason=str(error))
         async with self._turn:
-            await self._start_anew(self.storage.recover)
+            self.sessions.hold()
+            while True:
+                try:
+                    sound = await asyncio.to_thread(self.storage.reopened)  # everything is read
+                    break
+                except OSError as refused:
+                    await self._trouble(refused)
+            await self._start_anew(lambda: self.storage.become(sound))
 
-    async def _start_anew(self, change: Callable[[], object]) -> None:
+    async def _start_anew(self, change: Callable[[], None]) -> None:
         """Go on from another index than before, maybe from none. Nobody is answered until it has the node's tip."""
         self.sessions.hold()
         change()
@@ -363,9 +380,9 @@ class Controller:
     async def _blocks(self, best: str) -> None:
         """Move towards the node's tip. While blocks are replaced, wallets wait until the mempool is whole again."""
         plan = await self.processor.plan(best)
-        if plan.undo:
-            self.sessions.hold()
         async for step in self.processor.advance(plan):
+            if step.undone:
+                self.sessions.hold()
             if self.ready or self.mempool.txs or step.undone:
                 self.sessions.notify(self._absorb(step), tip=True)
             else:  # nobody is told anything yet, and nothing is cached

@@ -1,4 +1,4 @@
-"""What each row of the method table does. A handler takes the session and its checked arguments.
+"""What the rows of the method table do: server, headers, scripts, fees. A handler takes who asks and checked arguments.
 
 Plain functions answer from the view without a pause; coroutines ask the node.
 """
@@ -9,21 +9,15 @@ import re
 from collections.abc import Awaitable
 from functools import partial
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from twinlock.indexer.banner import SOFTWARE
 from twinlock.indexer.banner import banner as banner_text
-from twinlock.indexer.daemon import DaemonError, unhex
-from twinlock.indexer.methods import DAEMON_ERROR, HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request
-from twinlock.indexer.view import LARGE, Answer
-from twinlock.kernels.scan import scan_tx
-from twinlock.kernels.scan import tx_hash as kernel_tx_hash
-
-if TYPE_CHECKING:
-    from twinlock.indexer.session import Session
-    from twinlock.indexer.view import View
+from twinlock.indexer.caller import Caller
+from twinlock.indexer.methods import HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request
+from twinlock.indexer.view import LARGE, Answer, View
 
 MAX_HEADERS = 2016
 """Headers of one answer; wallets refuse servers that offer fewer."""
@@ -35,8 +29,8 @@ SCRIPTHASH = "blockchain.scripthash.subscribe"
 _HEADER = 80
 """Bytes of a header without an auxiliary proof of work."""
 
-_PER_ENTRY, _PER_HASH, _PER_HEADER = 0.001, 0.0001, 0.02
-"""What each entry of a history, each transaction of a block and each header add to the cost of a question."""
+_PER_ENTRY, _PER_HEADER = 0.001, 0.02
+"""What each entry of a history and each header add to the cost of a question."""
 
 _CUT_SINCE = (1, 4, 1)
 """From this version on a header that is proven under a checkpoint comes without its auxiliary proof of work."""
@@ -65,7 +59,7 @@ def negotiate(asked: Any) -> Version:
     return chosen
 
 
-def server_version(session: Session, client_name: Any, protocol_version: Any) -> list[str]:
+def server_version(session: Caller, client_name: Any, protocol_version: Any) -> list[str]:
     if session.version:
         raise bad_request("server.version already sent")
     try:
@@ -80,15 +74,15 @@ def server_version(session: Session, client_name: Any, protocol_version: Any) ->
     return [SOFTWARE, ".".join(map(str, session.version))]
 
 
-async def banner(session: Session) -> str:
+async def banner(session: Caller) -> str:
     return await banner_text(session.env, session.daemon, session.group == "tor")
 
 
-def donation_address(session: Session) -> str:
+def donation_address(session: Caller) -> str:
     return session.env.donation_address
 
 
-def features(session: Session) -> dict[str, Any]:
+def features(session: Caller) -> dict[str, Any]:
     return {
         "genesis_hash": session.view.index.block_hash(0)[::-1].hex(),
         "hosts": {},
@@ -98,38 +92,38 @@ def features(session: Session) -> dict[str, Any]:
         "hash_function": "sha256",
         "pruning": None,
         "services": [str(service) for service in session.env.report_services],
-        **session.manager.peers.features(),
+        **session.shared.peers.features(),
     }
 
 
-def peers(session: Session) -> list[list[Any]]:
-    return session.manager.peers.listed(session.group == "tor")
+def peers(session: Caller) -> list[list[Any]]:
+    return session.shared.peers.listed(session.group == "tor")
 
 
-async def add_peer(session: Session, features: Any) -> bool:
-    return await session.manager.peers.add_peer(features, session.address)
+async def add_peer(session: Caller, features: Any) -> bool:
+    return await session.shared.peers.add_peer(features, session.address)
 
 
-def ping(_: Session) -> None:
+def ping(_: Caller) -> None:
     return None
 
 
 # -- headers
 
 
-def _proven(session: Session, answer: dict[str, Any], height: int, cp_height: int) -> Any:
+def _proven(session: Caller, answer: dict[str, Any], height: int, cp_height: int) -> Any:
     """The answer with a header's proof under a checkpoint; later, where many headers are to be hashed first."""
     if session.view.headers_ready(cp_height):
         return answer | _checkpoint(session, height, cp_height)
     return _proven_later(session, answer, height, cp_height)
 
 
-async def _proven_later(session: Session, answer: dict[str, Any], height: int, cp_height: int) -> dict[str, Any]:
+async def _proven_later(session: Caller, answer: dict[str, Any], height: int, cp_height: int) -> dict[str, Any]:
     await session.view.prepare_headers(min(cp_height, session.view.index.height))
     return answer | _checkpoint(session, height, cp_height)
 
 
-def _checkpoint(session: Session, height: int, cp_height: int) -> dict[str, Any]:
+def _checkpoint(session: Caller, height: int, cp_height: int) -> dict[str, Any]:
     tip = session.view.index.height
     if not height <= cp_height <= tip:
         raise bad_request(f"require header height {height:,d} <= cp_height {cp_height:,d} <= chain height {tip:,d}")
@@ -137,7 +131,7 @@ def _checkpoint(session: Session, height: int, cp_height: int) -> dict[str, Any]
     return {"branch": [node[::-1].hex() for node in branch], "root": root[::-1].hex()}
 
 
-def block_header(session: Session, height: int, cp_height: int) -> Any:
+def block_header(session: Caller, height: int, cp_height: int) -> Any:
     if height > session.view.index.height:
         raise bad_request(f"height {height:,d} out of range")
     header = session.view.index.header(height)
@@ -147,12 +141,12 @@ def block_header(session: Session, height: int, cp_height: int) -> Any:
     return _proven(session, {"header": shown}, height, cp_height)
 
 
-def _length(session: Session, cp_height: int) -> int | None:
+def _length(session: Caller, cp_height: int) -> int | None:
     """How much of each header is shown; None for all of it."""
     return _HEADER if cp_height and session.version >= _CUT_SINCE else None
 
 
-def block_headers(session: Session, start_height: int, count: int, cp_height: int) -> Any:
+def block_headers(session: Caller, start_height: int, count: int, cp_height: int) -> Any:
     index = session.view.index
     end = min(start_height + min(count, MAX_HEADERS), index.height + 1)
     count = max(0, end - start_height)
@@ -176,12 +170,12 @@ def tip(view: View) -> dict[str, Any]:
     return {"height": height, "hex": view.index.header(height).hex()}
 
 
-def headers_tip(session: Session) -> dict[str, Any]:
+def headers_tip(session: Caller) -> dict[str, Any]:
     return tip(session.view)
 
 
-def headers_subscribe(session: Session) -> dict[str, Any]:
-    session.manager.header_sessions.add(session)
+def headers_subscribe(session: Caller) -> dict[str, Any]:
+    session.follow_headers(True)
     return tip(session.view)
 
 
@@ -195,11 +189,11 @@ _ENTRY = 100
 """Bytes that an entry of an answer takes, about."""
 
 
-def get_balance(session: Session, script: tuple[str, bytes]) -> dict[str, int]:
+def get_balance(session: Caller, script: tuple[str, bytes]) -> dict[str, int]:
     return session.view.balance(script[1])
 
 
-def get_history(session: Session, script: tuple[str, bytes], from_height: int, to_height: int) -> Any:
+def get_history(session: Caller, script: tuple[str, bytes], from_height: int, to_height: int) -> Any:
     view = session.view
     count = view.index.history_size(script[1], from_height, to_height)
     if count >= (session.env.max_send - 100) // _SHORTEST_ENTRY:
@@ -207,43 +201,43 @@ def get_history(session: Session, script: tuple[str, bytes], from_height: int, t
     return _soon(session, count, view.history(script[1], from_height, to_height))
 
 
-def _soon(session: Session, entries: int, answer: Answer) -> Any:
+def _soon(session: Caller, entries: int, answer: Answer) -> Any:
     """An answer of so many entries; later, where it takes so long that others would notice."""
-    return session.manager.large.ask(session, _ENTRY * entries, answer) if entries > LARGE else answer()
+    return session.shared.large.ask(session, _ENTRY * entries, answer) if entries > LARGE else answer()
 
 
-def get_mempool(session: Session, script: tuple[str, bytes]) -> list[dict[str, Any]]:
+def get_mempool(session: Caller, script: tuple[str, bytes]) -> list[dict[str, Any]]:
     return session.view.unconfirmed(script[1])
 
 
-def list_unspent(session: Session, script: tuple[str, bytes]) -> Any:
+def list_unspent(session: Caller, script: tuple[str, bytes]) -> Any:
     return _soon(session, session.view.index.history_size(script[1]), session.view.unspent(script[1]))
 
 
-def status_of(session: Session, script: bytes) -> str | None:
+def status_of(session: Caller, script: bytes) -> str | None:
     """The status, charged by how much has to be hashed for it."""
     if session.env.limits_cost and not session.view.status_known(script):
         session.charge(_PER_ENTRY * session.view.index.history_size(script))
     return session.view.status(script)
 
 
-def status_soon(session: Session, script: bytes) -> Any:
+def status_soon(session: Caller, script: bytes) -> Any:
     """The status; later, where it takes so long that others would notice."""
     if not session.view.status_known(script) and session.view.large(script):
         return _status_later(session, script)
     return status_of(session, script)
 
 
-async def _status_later(session: Session, script: bytes) -> str | None:
-    await session.view.prepare_status(script, partial(session.manager.large.ask, session, 0))
+async def _status_later(session: Caller, script: bytes) -> str | None:
+    await session.view.prepare_status(script, partial(session.shared.large.ask, session, 0))
     return status_of(session, script)
 
 
-def subscribe(session: Session, script: tuple[str, bytes]) -> Any:
+def subscribe(session: Caller, script: tuple[str, bytes]) -> Any:
     return subscribe_as(SCRIPTHASH, session, script)
 
 
-def subscribe_as(method: str, session: Session, script: tuple[str, bytes]) -> Any:
+def subscribe_as(method: str, session: Caller, script: tuple[str, bytes]) -> Any:
     """Subscribe, with notifications of that name. Gives the status, or what will give it."""
     status = status_soon(session, script[1])
     if isawaitable(status):
@@ -253,124 +247,15 @@ def subscribe_as(method: str, session: Session, script: tuple[str, bytes]) -> An
 
 
 async def _subscribe_later(
-    method: str, session: Session, script: tuple[str, bytes], status: Awaitable[str | None]
+    method: str, session: Caller, script: tuple[str, bytes], status: Awaitable[str | None]
 ) -> str | None:
     known = await status
     session.subscriptions.watch(method, *script, known)
     return known
 
 
-def unsubscribe(session: Session, script: tuple[str, bytes]) -> bool:
+def unsubscribe(session: Caller, script: tuple[str, bytes]) -> bool:
     return session.subscriptions.unwatch(SCRIPTHASH, script[0])
-
-
-# -- transactions
-
-
-async def broadcast(session: Session, raw_tx: str) -> str:
-    try:
-        txid: str = await session.daemon.call("sendrawtransaction", raw_tx)
-    except DaemonError as error:
-        raise bad_request(
-            f"the transaction was rejected by network rules.\n\n{error}\n[{raw_tx}]",
-        ) from error
-    # A wallet's own payment is in its view before it is told of success.
-    await session.manager.follower.take_in(txid)
-    return txid
-
-
-async def broadcast_package(session: Session, raw_txs: list[str], verbose: bool) -> Any:
-    try:
-        raw = await session.daemon.raw("submitpackage", raw_txs)
-    except DaemonError as error:
-        raise bad_request(f"the tx package was rejected by network rules.\n\n{error}") from error
-    reply = msgspec.json.decode(raw)
-    results = reply.get("tx-results", {}).values()
-    for result in results:
-        if "error" not in result:
-            await session.manager.follower.take_in(result["txid"])
-    if verbose:
-        return msgspec.Raw(raw)
-    errors = [{"txid": result["txid"], "error": result["error"]} for result in results if "error" in result]
-    success = reply.get("package_msg") == "success"
-    return {"success": True} if success else {"success": False, "errors": errors}
-
-
-def transaction_get(session: Session, tx_hash: str, verbose: bool) -> Any:
-    key = bytes.fromhex(tx_hash)[::-1]
-    place = session.view.index.find(key)
-    if place is not None and not verbose:
-        raw = session.view.raw_transaction(place)
-        if raw is not None and _is_transaction(raw, key):
-            return raw.hex()
-    where = [session.view.index.block_hash(place.height)[::-1].hex()] if place else []
-    return _transaction_from_node(session, tx_hash, verbose, where)
-
-
-def _is_transaction(raw: bytes, key: bytes) -> bool:
-    try:
-        return kernel_tx_hash(raw) == key
-    except ValueError:
-        return False
-
-
-def _may_be(raw: bytes, key: bytes) -> bool:
-    """Whether the node's answer can be the transaction: of a sealed one the hash cannot be told."""
-    try:
-        tx = scan_tx(raw)
-    except ValueError:
-        return False
-    return tx.hash == key or tx.sealed
-
-
-async def _transaction_from_node(session: Session, tx_hash: str, verbose: bool, where: list[str]) -> Any:
-    try:
-        answer = await session.daemon.raw("getrawtransaction", tx_hash, verbose, *where)
-        if not verbose and not _may_be(unhex(msgspec.json.decode(answer)), bytes.fromhex(tx_hash)[::-1]):
-            raise RpcError(DAEMON_ERROR, "daemon error: the node sent another transaction than the one asked for")
-        return msgspec.Raw(answer)
-    except DaemonError:
-        if not where and (block := await _block_just_found(session, tx_hash)):
-            return await _transaction_from_node(session, tx_hash, verbose, [block])
-        raise
-
-
-async def _block_just_found(session: Session, tx_hash: str) -> str | None:
-    """The block of a transaction that we tell of as unconfirmed, while the node has it in a block by now."""
-    key = bytes.fromhex(tx_hash)[::-1]
-    if key not in session.view.mempool.txs:
-        return None
-    await session.manager.follower.refresh()
-    place = session.view.index.find(key)
-    return session.view.index.block_hash(place.height)[::-1].hex() if place else None
-
-
-def transaction_height(session: Session, tx_hash: str) -> int | None:
-    key = bytes.fromhex(tx_hash)[::-1]
-    place = session.view.index.find(key)
-    if place:
-        return place.height
-    return 0 if key in session.view.mempool.txs else None
-
-
-def transaction_merkle(session: Session, tx_hash: str, height: int | None) -> dict[str, Any]:
-    place = session.view.index.find(bytes.fromhex(tx_hash)[::-1])
-    if place is None or place.height != (place.height if height is None else height):
-        raise bad_request(f"tx {tx_hash} not in {'a block' if height is None else f'block at height {height:,d}'}")
-    height = place.height
-    if session.env.limits_cost:
-        session.charge(_PER_HASH * len(session.view.index.tx_hashes(height)) / 32)
-    branch = session.view.merkle_branch(height, place.position)
-    return {"block_height": height, "merkle": branch, "pos": place.position}
-
-
-def id_from_pos(session: Session, height: int, tx_pos: int, merkle: bool) -> Any:
-    index = session.view.index
-    hashes = index.tx_hashes(height) if height <= index.height else b""
-    txid = hashes[32 * tx_pos : 32 * tx_pos + 32][::-1].hex()
-    if not txid:
-        raise bad_request(f"no tx at position {tx_pos:,d} in block at height {height:,d}")
-    return {"tx_hash": txid, "merkle": session.view.merkle_branch(height, tx_pos)} if merkle else txid
 
 
 # -- fees
@@ -381,15 +266,15 @@ def _rate(value: float) -> msgspec.Raw:
     return msgspec.Raw(b"-1" if value == -1 else f"{value:.8f}".encode())
 
 
-async def estimate_fee(session: Session, number: int, mode: str | None = None) -> msgspec.Raw:
-    return _rate(await session.manager.estimate_fee(number, mode))
+async def estimate_fee(session: Caller, number: int, mode: str | None = None) -> msgspec.Raw:
+    return _rate(await session.shared.estimate_fee(number, mode))
 
 
-async def relay_fee(session: Session) -> msgspec.Raw:
+async def relay_fee(session: Caller) -> msgspec.Raw:
     return _rate((await session.daemon.call("getnetworkinfo"))["relayfee"])
 
 
-async def mempool_info(session: Session) -> dict[str, msgspec.Raw]:
+async def mempool_info(session: Caller) -> dict[str, msgspec.Raw]:
     info = await session.daemon.call("getmempoolinfo")
     least = info["minrelaytxfee"]
     return {
@@ -399,5 +284,5 @@ async def mempool_info(session: Session) -> dict[str, msgspec.Raw]:
     }
 
 
-def fee_histogram(session: Session) -> list[tuple[float, int]]:
+def fee_histogram(session: Caller) -> list[tuple[float, int]]:
     return session.view.mempool.histogram()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import structlog
@@ -25,10 +25,8 @@ from twinlock.indexer.methods import (
     UNKNOWN_METHOD,
     RpcError,
 )
+from twinlock.indexer.operated import Operated
 from twinlock.kernels.scan import hashx
-
-if TYPE_CHECKING:
-    from twinlock.indexer.controller import Controller
 
 log = structlog.get_logger("indexer.local_rpc")
 
@@ -40,10 +38,10 @@ Command = Callable[..., Any]
 
 
 class LocalRPC:
-    """Answers the operator about one controller."""
+    """Answers the operator about one indexer."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, operated: Operated) -> None:
+        self._operated = operated
         self._server: asyncio.Server | None = None
         self.commands: dict[str, Command] = {
             "getinfo": self.getinfo,
@@ -117,7 +115,7 @@ class LocalRPC:
 
     def getinfo(self) -> dict[str, Any]:
         """The state of everything, in numbers."""
-        c = self._controller
+        c = self._operated
         return {
             "version": __version__,
             "coin": c.coin.symbol,
@@ -146,24 +144,24 @@ class LocalRPC:
 
     def sessions(self) -> list[dict[str, Any]]:
         """One row a session."""
-        return [session.summary() for session in self._controller.sessions.sessions]
+        return [session.summary() for session in self._operated.sessions.sessions]
 
     def groups(self) -> list[dict[str, Any]]:
         """How many sessions each network has, and what they have cost together."""
-        groups = self._controller.sessions.costs.groups.items()
+        groups = self._operated.sessions.costs.groups.items()
         return [{"name": name, "sessions": sessions, "cost": round(cost, 1)} for name, (sessions, cost) in groups]
 
     def peers(self) -> list[dict[str, Any]]:
         """The other servers that we know, the well ones first."""
-        return self._controller.peers.rows()
+        return self._operated.peers.rows()
 
     def add_peer(self, *words: str) -> str:
         """Take another server in: host v1.4 s50002 t50001."""
-        return self._controller.peers.add_by_hand(" ".join(words))
+        return self._operated.peers.add_by_hand(" ".join(words))
 
     def ban(self, *what: str) -> list[str]:
         """Keep away from addresses, networks or hosts (*.example.org), and end their sessions. It is kept in a file."""
-        c = self._controller
+        c = self._operated
         kept = [c.bans.ban(text) for text in what]
         for session in list(c.sessions.sessions):
             if not c.bans.allows(session.address):
@@ -173,16 +171,16 @@ class LocalRPC:
 
     def unban(self, *what: str) -> list[str]:
         """Take bans back; those that there were."""
-        return [text for text in what if self._controller.bans.unban(text)]
+        return [text for text in what if self._operated.bans.unban(text)]
 
     def listbanned(self) -> list[str]:
         """All bans."""
-        return self._controller.bans.rows()
+        return self._operated.bans.rows()
 
     def disconnect(self, *which: Any) -> list[int]:
         """End sessions, by number, by group, or all of them."""
         ended = []
-        for session in list(self._controller.sessions.sessions):
+        for session in list(self._operated.sessions.sessions):
             if "all" in which or session.number in which or session.group in which:
                 session.abort()
                 ended.append(session.number)
@@ -193,7 +191,7 @@ class LocalRPC:
 
         Gives the numbers of those that are logged now.
         """
-        sessions = self._controller.sessions
+        sessions = self._operated.sessions
         if "new" in which:
             sessions.log_new = not sessions.log_new
         if "none" in which:
@@ -207,7 +205,7 @@ class LocalRPC:
 
     def daemon_url(self, *urls: str) -> str:
         """Call other nodes from now on, the first one as long as it answers; without any, say which one is called."""
-        c = self._controller
+        c = self._operated
         if urls:
             c.daemon.use(c.nodes(tuple(urls)))
         return str(c.daemon.node)
@@ -222,7 +220,7 @@ class LocalRPC:
         return [self._query(text, limit) for text in words]
 
     def _query(self, text: str, limit: int) -> dict[str, Any]:
-        c = self._controller
+        c = self._operated
         try:
             script = bytes.fromhex(text)
         except ValueError:
@@ -246,10 +244,11 @@ class LocalRPC:
         """Undo that many blocks and take them in again."""
         if type(count) is not int or count < 1:
             raise RpcError(INVALID_ARGUMENTS, "how many blocks should be a number from 1 on")
-        await self._controller.undo(count)
-        return f"undid {count} blocks"
+        if not self._operated.ready:
+            raise RpcError(BAD_REQUEST, "the index is not complete yet")
+        return f"undid {await self._operated.undo(count)} blocks"
 
     def stop(self) -> str:
         """End the server in good order."""
-        asyncio.get_running_loop().call_soon(self._controller.stop.set)
+        asyncio.get_running_loop().call_soon(self._operated.stop.set)
         return "stopping"

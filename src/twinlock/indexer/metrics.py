@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from twinlock.indexer.env import Service
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from twinlock.indexer.controller import Controller
-
+from twinlock.indexer.operated import Operated
 
 _ENDS = (OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError)
 """What ends a connection and concerns nobody: nonsense, silence, or that the program ends."""
@@ -24,11 +19,11 @@ _ENDS = (OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadEr
 class _Collector:
     """Reads the numbers when they are asked for, so that serving costs nothing."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, operated: Operated) -> None:
+        self._operated = operated
 
     def collect(self) -> Iterator[Metric]:
-        c = self._controller
+        c = self._operated
         gauges = {
             "height": ("Height of the indexed tip", c.storage.height),
             "transactions": ("Transactions in the index", c.storage.tx_count),
@@ -55,10 +50,10 @@ class _Collector:
 class MetricsServer:
     """A few HTTP answers; nothing else is understood."""
 
-    def __init__(self, controller: Controller) -> None:
-        self._controller = controller
+    def __init__(self, operated: Operated) -> None:
+        self._operated = operated
         self._registry = CollectorRegistry()
-        self._registry.register(_Collector(controller))
+        self._registry.register(_Collector(operated))
         self._server: asyncio.Server | None = None
 
     async def start(self, service: Service) -> None:
@@ -74,11 +69,11 @@ class MetricsServer:
         """(status, body) of a path."""
         if path == "/metrics":
             return 200, generate_latest(self._registry)
-        c = self._controller
+        c = self._operated
         if path == "/healthz":  # the program is alive; another start would change nothing
             return 200, f"ok, in trouble: {c.troubles.text}\n".encode() if c.troubles.now else b"ok\n"
         if path == "/readyz":
-            if c.troubles.now:
+            if c.troubles.grave:
                 return 503, f"in trouble: {c.troubles.text}\n".encode()
             return (200, b"ready\n") if c.ready else (503, b"syncing\n")
         return 404, b"not found\n"

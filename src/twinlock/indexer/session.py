@@ -10,8 +10,8 @@ import asyncio
 import inspect
 import math
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Awaitable
+from typing import Any, cast
 
 import msgspec
 import structlog
@@ -19,27 +19,22 @@ import structlog
 from twinlock.electrum.errors import FrameError
 from twinlock.electrum.framing import NO_REQUEST, LineDecoder, Request, decode_requests
 from twinlock.errors import TwinlockError
-from twinlock.indexer import extras, handlers
 from twinlock.indexer.costs import Account, Address, address_of, group_of
-from twinlock.indexer.lines import LARGE_BODY, Large, Line, body_of, error_line, padded, result_line, told, whole
+from twinlock.indexer.dispatch import FIRST, handle, method_of
+from twinlock.indexer.lines import Large, Line, body_of, error_line, result_line, told, whole
 from twinlock.indexer.methods import (
-    BAD_REQUEST,
     EXCESSIVE,
     INTERNAL_ERROR,
     INVALID_REQUEST,
-    METHODS,
     PARSE_ERROR,
     TIMED_OUT,
-    UNKNOWN_METHOD,
     Method,
     RpcError,
     Version,
-    arguments,
 )
+from twinlock.indexer.outbox import Outbox
+from twinlock.indexer.shared import Shared
 from twinlock.indexer.subscriptions import Subscriptions
-
-if TYPE_CHECKING:
-    from twinlock.indexer.sessions import SessionManager
 
 log = structlog.get_logger("indexer.sessions")
 _TURN_SECONDS = 0.005
@@ -58,42 +53,32 @@ _LATE = "too late"
 _AROUND = 100
 """Bytes of a line besides its result, about."""
 
-Handler = Callable[..., Any]
-
-
-_HANDLERS: dict[str, Handler] = {
-    method.name: getattr(handlers, method.handler, None) or getattr(extras, method.handler)
-    for method in METHODS.values()
-}
-
 
 class Session(asyncio.Protocol):
     """One wallet's connection. `cost` is what it has used up lately; `group` is the network that it comes from."""
 
-    def __init__(self, manager: SessionManager, number: int) -> None:
-        self.manager = manager
+    def __init__(self, shared: Shared, number: int) -> None:
+        self.shared = shared
         self.number = number
-        self.env, self.view, self.daemon = manager.env, manager.view, manager.daemon
+        self.env, self.view, self.daemon = shared.env, shared.view, shared.daemon
         self.version: Version = ()
         self.client_name = ""
         self.group = ""
         self.address: Address | None = None
         self.account: Account | None = None
         self.logged = False
-        self.last_heard = self.started = manager.clock.monotonic()
+        self.last_heard = self.started = shared.clock.monotonic()
         self.stuck_since: float | None = None
-        self.requests = self.received = self.sent = 0
+        self.requests = self.received = 0
         self._lines = LineDecoder(self.env.max_recv)
         self._transport: asyncio.Transport | None = None
-        self.subscriptions = Subscriptions(self, manager.watchers)
+        self.subscriptions = Subscriptions(self, shared.watchers)
         self._waiting: deque[bytes] = deque()
-        self._out: list[bytes | memoryview] = []
-        self._said = 0  # bytes in it
+        self._out = Outbox(self.env.max_send)
         self._batched = self._unheard = 0  # bytes of batches, and of all requests, that wait for their answers
         self._gathered = 0  # bytes of answers that wait for others of their batch
         self._modern: bool | None = None  # whether it speaks JSON-RPC 2.0; told by its first message
         self._closing = False
-        self._padding = False
         self._slowed = False
         self._reading = True
         self._free = asyncio.Event()
@@ -109,62 +94,63 @@ class Session(asyncio.Protocol):
         # uvloop's transports are not of asyncio's class
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
-        self._padding = transport.get_extra_info("sslcontext") is not None
+        self._out.open(self._transport)
         env = self.env
         group = group_of(peer, tor=env.onion, ipv4=env.subnet_ipv4, ipv6=env.subnet_ipv6)
         self.group = group.name
         self.address = address_of(peer)
-        if len(self.manager.sessions) < env.max_sessions and self.manager.bans.allows(self.address):
-            self.account = self.manager.costs.open(group)
+        if len(self.shared.sessions) < env.max_sessions and self.shared.bans.allows(self.address):
+            self.account = self.shared.costs.open(group)
         if self.account is None:
             self.abort()
             return
-        self.manager.sessions.add(self)
+        self.shared.sessions.add(self)
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._transport = None
-        self.manager.sessions.discard(self)
-        self.manager.header_sessions.discard(self)
+        self.shared.sessions.discard(self)
+        self.shared.header_sessions.discard(self)
         if self.account:
-            self.manager.costs.close(self.account)
+            self.shared.costs.close(self.account)
         self.subscriptions.end()
         for task in (*self._tasks, *self._asked):
             task.cancel()
-        self.manager.unread.note(self, 0)
-        self.manager.unheard.note(self, 0)
+        self.shared.unread.note(self, 0)
+        self.shared.unheard.note(self, 0)
         # What refers to itself in a circle is not forgotten at once; what is large in it has to be.
         self._lines = LineDecoder(0)
         self._waiting.clear()
-        self._out.clear()
+        self._out.close()
 
     def data_received(self, data: bytes) -> None:
-        self.last_heard = self.manager.clock.monotonic()
+        self.last_heard = self.shared.clock.monotonic()
         self.received += len(data)
         self._unpaid += len(data)
         try:
             self._waiting += self._lines.feed(data)
         except FrameError as error:
-            self._say(self._error(None, INVALID_REQUEST, str(error)))
+            self._out.say(self._error(None, INVALID_REQUEST, str(error)))
             self._closing = True
         self.resume()
 
     @property
     def _blocked(self) -> bool:
         """Whether nothing may be answered now."""
-        return self._slowed or self.stuck_since is not None or self.manager.held
+        shared = self.shared
+        return self._slowed or self.stuck_since is not None or (shared.held and not shared.refusing)
 
     def resume(self) -> None:
         """Answer what waits, but not for long in one go: others wait too."""
-        end = self.manager.clock.monotonic() + _TURN_SECONDS
+        end = self.shared.clock.monotonic() + _TURN_SECONDS
         if not self._blocked:
             self._free.set()
         while self._waiting and not (self._blocked or self._closing) and len(self._asked) < self._allowed:
             self._line(self._waiting.popleft())
             if self._owed > _MOST_OWED:
                 self._pay()
-            if self._said > _TURN_BYTES:
+            if self._out.waiting > _TURN_BYTES:
                 self.flush()
-            if self._waiting and self.manager.clock.monotonic() > end:
+            if self._waiting and self.shared.clock.monotonic() > end:
                 asyncio.get_running_loop().call_soon(self.resume)
                 break
         self.flush()
@@ -172,29 +158,29 @@ class Session(asyncio.Protocol):
         unheard = self._lines.held + self._batched + sum(map(len, self._waiting))
         if unheard != self._unheard:
             self._unheard = unheard
-            self.manager.unheard.note(self, unheard)
+            self.shared.unheard.note(self, unheard)
 
     def _pay(self) -> None:
         """Charge what refused requests cost; those that are answered are charged with their answers."""
         try:
             self.charge(0)
         except RpcError as error:
-            self._say(self._refusal(None, error))
+            self._out.say(self._refusal(None, error))
 
     def pause_writing(self) -> None:
-        self.stuck_since = self.manager.clock.monotonic()
+        self.stuck_since = self.shared.clock.monotonic()
         self._read(False)
 
     def resume_writing(self) -> None:
         self.stuck_since = None
-        self.manager.unread.note(self, self.unread)
+        self.shared.unread.note(self, self.unread)
         self.resume()
-        self.manager.large.go_on()
+        self.shared.large.go_on()
 
     @property
     def unread(self) -> int:
         """Bytes of answers that it has not read, and of those that wait for others of their batch."""
-        return self._gathered + self._transport.get_write_buffer_size() if self._transport else 0
+        return self._gathered + self._out.unread
 
     def _read(self, wanted: bool) -> None:
         """Read from the other side, or let it wait."""
@@ -208,7 +194,7 @@ class Session(asyncio.Protocol):
     @property
     def cost(self) -> float:
         """What it has to bear now, of its own and of its group's."""
-        return self.manager.costs.total(self.account) if self.account else 0.0
+        return self.shared.costs.total(self.account) if self.account else 0.0
 
     def summary(self) -> dict[str, Any]:
         """What the operator sees of it."""
@@ -221,8 +207,8 @@ class Session(asyncio.Protocol):
             "requests": self.requests,
             "subscriptions": len(self.subscriptions),
             "received": self.received,
-            "sent": self.sent,
-            "seconds": round(self.manager.clock.monotonic() - self.started),
+            "sent": self._out.sent,
+            "seconds": round(self.shared.clock.monotonic() - self.started),
         }
 
     def charge(self, cost: float) -> None:
@@ -234,7 +220,7 @@ class Session(asyncio.Protocol):
             return
         cost += self._owed + self._unpaid / self.env.bandwidth_unit_cost
         self._owed, self._unpaid = 0.0, 0
-        burden = self.manager.costs.charge(self.account, cost)
+        burden = self.shared.costs.charge(self.account, cost)
         if burden >= 1:
             self._closing = True
             raise RpcError(EXCESSIVE, "excessive resource usage")
@@ -244,16 +230,23 @@ class Session(asyncio.Protocol):
             self.spawn(self._rest(burden * self.env.request_sleep_ms / 1000))
 
     async def _rest(self, seconds: float) -> None:
-        await self.manager.clock.sleep(seconds)
+        await self.shared.clock.sleep(seconds)
         self._slowed = False
         self.resume()
 
     def give_up_late(self) -> None:
         """Give up requests that have waited too long for their answer."""
-        latest = self.manager.clock.monotonic() - self.env.request_timeout
+        latest = self.shared.clock.monotonic() - self.env.request_timeout
         for task, since in self._asked.items():
             if since < latest:
                 task.cancel(_LATE)
+
+    def follow_headers(self, wanted: bool) -> bool:
+        """Tell it of new blocks, or no more; whether it was told before."""
+        listening = self.shared.header_sessions
+        known = self in listening
+        listening.add(self) if wanted else listening.discard(self)
+        return known
 
     def close_after_reply(self) -> None:
         """End the connection once what was said is sent."""
@@ -264,32 +257,12 @@ class Session(asyncio.Protocol):
         if self._transport:
             self._transport.abort()
 
-    def _say(self, line: Line) -> None:
-        if isinstance(line, bytes):
-            self._out.append(line)
-            self._said += len(line)
-        else:
-            self._out += line
-            self._said += sum(map(len, line))
-
     def flush(self) -> None:
         """Send everything that was said, in one go."""
         if self._transport is None:
             return
-        if self._out:
-            if self._said < LARGE_BODY or self._padding:
-                data = b"".join(self._out)
-                if self._padding:
-                    data = padded(data, self.sent, self.env.max_send)
-                self.sent += len(data)
-                self._transport.write(data)
-            else:
-                self.sent += self._said
-                self._transport.writelines(self._out)
-            self._out = []
-            self._said = 0
-            if unread := self.unread:
-                self.manager.unread.note(self, unread)
+        if self._out.flush() and (unread := self.unread):
+            self.shared.unread.note(self, unread)
             if unread > _UNREAD * self.env.max_send:
                 log.info("ended one who does not read", session=self.number)
                 self.abort()
@@ -307,14 +280,14 @@ class Session(asyncio.Protocol):
         except FrameError as error:
             cause = error.__cause__
             broken = cause is not None and not isinstance(cause, msgspec.ValidationError)
-            self._say(self._error(None, PARSE_ERROR if broken else INVALID_REQUEST, str(error)))
+            self._out.say(self._error(None, PARSE_ERROR if broken else INVALID_REQUEST, str(error)))
             return
         if batch:
             self._ask(self._batch(requests, len(line)))
             return
         reply = self._answer(requests[0])
         if isinstance(reply, bytes | Large):
-            self._say(reply)
+            self._out.say(reply)
         elif reply is not None:
             self._ask(self._later(reply))
 
@@ -324,30 +297,29 @@ class Session(asyncio.Protocol):
         try:
             if request is NO_REQUEST:
                 raise RpcError(INVALID_REQUEST, "a member of the batch is not a JSON-RPC request")
-            method = METHODS.get(request.method)
-            if not self.version and request.method != "server.version":
+            if not self.version and request.method != FIRST:
                 self._closing = True
-                raise RpcError(BAD_REQUEST, "use server.version to identify client")
-            if method is None or not method.since <= (self.version or (1, 6)) < method.until:
-                raise RpcError(UNKNOWN_METHOD, f"unknown method {request.method!r}")
+            method = method_of(request.method, self.version)
+            self._count(method)
             if silent:
                 return None
-            self._count(method)
-            values = arguments(method, request.params, self.version)
-            result = _HANDLERS[method.name](self, *values)
+            if self.shared.refusing and self.version:
+                raise RpcError(TIMED_OUT, "server busy - the chain is being reorganised")
+            result = handle(self, method, request.params)
             if inspect.isawaitable(result):
                 return self._awaited(request.id, method, result)
             return self._reply(request.id, result)
         except TwinlockError as error:
-            return None if silent else self._refusal(request.id, error)
+            refusal = self._refusal(request.id, error)
+            return None if silent else refusal
         except Exception:
             log.exception("request failed", method=request.method)
             return self._error(request.id, INTERNAL_ERROR, "internal server error")
 
     def _count(self, method: Method) -> None:
         self.requests += 1
-        self.manager.requests += 1
-        self.manager.requests_by_method[method.name] += 1
+        self.shared.requests += 1
+        self.shared.requests_by_method[method.name] += 1
         if self.logged:
             log.info("request", session=self.number, method=method.name)
         self._owed += method.cost
@@ -380,7 +352,7 @@ class Session(asyncio.Protocol):
         return error_line(self._modern, number, message, request_id)
 
     async def _later(self, reply: Awaitable[Line]) -> None:
-        self._say(await reply)
+        self._out.say(await reply)
         self.flush()
 
     async def _batch(self, requests: list[Request], size: int) -> None:
@@ -389,7 +361,7 @@ class Session(asyncio.Protocol):
         self._batched += size
         gathered = 0
         try:
-            end = self.manager.clock.monotonic() + _TURN_SECONDS
+            end = self.shared.clock.monotonic() + _TURN_SECONDS
             for request in requests:
                 while self._blocked:
                     self._free.clear()
@@ -404,11 +376,11 @@ class Session(asyncio.Protocol):
                     replies.append(whole(reply if isinstance(reply, bytes | Large) else await reply))
                     gathered += len(replies[-1])
                     self._gather(len(replies[-1]))
-                if self.manager.clock.monotonic() > end:
+                if self.shared.clock.monotonic() > end:
                     await asyncio.sleep(0)
-                    end = self.manager.clock.monotonic() + _TURN_SECONDS
+                    end = self.shared.clock.monotonic() + _TURN_SECONDS
             if replies:
-                self._say(b"[" + b",".join(replies) + b"]\n")
+                self._out.say(b"[" + b",".join(replies) + b"]\n")
         finally:
             self._batched -= size
             self._gather(-gathered)
@@ -417,12 +389,12 @@ class Session(asyncio.Protocol):
     def _gather(self, size: int) -> None:
         """So much more (less) is kept for answers of batches that are not complete."""
         self._gathered += size
-        self.manager.unread.note(self, self.unread)
+        self.shared.unread.note(self, self.unread)
 
     def _ask(self, work: Any) -> None:
         """Let an answer come later; while as many as allowed do, no further request is looked at."""
         task = asyncio.get_running_loop().create_task(work)
-        self._asked[task] = self.manager.clock.monotonic()
+        self._asked[task] = self.shared.clock.monotonic()
         task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
@@ -443,4 +415,4 @@ class Session(asyncio.Protocol):
     def tell_line(self, line: bytes) -> None:
         """Say a notification; `flush` sends it."""
         if self._transport and not self._closing:
-            self._say(line)
+            self._out.say(line)

@@ -2,23 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import KeysView
+from collections.abc import Coroutine, KeysView
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twinlock.electrum.framing import encode_note
-from twinlock.indexer import extras
+from twinlock.indexer import outpoints
+from twinlock.indexer.costs import Account
+from twinlock.indexer.daemon import NodeCalls
 from twinlock.indexer.methods import EXCESSIVE, RpcError
 from twinlock.indexer.view import View
-
-if TYPE_CHECKING:
-    from twinlock.indexer.session import Session
 
 _NEWS = b'{"jsonrpc":"2.0","method":"%b","params":["%b",%b]}\n'
 
 
 PER_WATCH = 600
 """Bytes that a subscription takes, about."""
+
+
+def _free(_: float) -> None:
+    """What is told costs nothing."""
+
+
+class Listener(Protocol):
+    """Who is told: a session."""
+
+    account: Account | None
+    view: View
+    daemon: NodeCalls
+    subscriptions: Subscriptions
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something as long as the session lasts."""
+        ...
+
+    def tell_line(self, line: bytes) -> None:
+        """Say a notification; `flush` sends it."""
+        ...
+
+    def flush(self) -> None:
+        """Send everything that was said."""
+        ...
 
 
 @dataclass(eq=False, slots=True)
@@ -28,7 +52,7 @@ class Watch:
     `point` is set where the subscription is to an outpoint that pays the script.
     """
 
-    session: Session
+    session: Listener
     method: str
     text: str
     script: bytes
@@ -81,7 +105,7 @@ class Watchers:
 class Subscriptions:
     """Those of one session. `watchers`: everybody's; they are kept in there too."""
 
-    def __init__(self, session: Session, watchers: Watchers) -> None:
+    def __init__(self, session: Listener, watchers: Watchers) -> None:
         self._session = session
         self._watchers = watchers
         self._watched: dict[str, dict[str, Watch]] = {}
@@ -132,7 +156,7 @@ class Subscriptions:
             self._session.tell_line(_NEWS % (watch.method.encode(), watch.text.encode(), news))
 
     async def _tell_point(self, watch: Watch, tx_hash: bytes, vout: int) -> None:
-        status = await extras.point_status(self._session, tx_hash, vout, watch.script)
+        status = await outpoints.status(self._session.view, self._session.daemon, tx_hash, vout, _free)
         if status != watch.known:
             watch.known = status
             self._session.tell_line(encode_note(watch.method, [tx_hash[::-1].hex(), vout, status]))

@@ -20,21 +20,25 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """code: stable, for programs. since: seconds of the clock that only goes forward."""
+    """code: stable, for programs. since: seconds of the clock that only goes forward.
+
+    grave: what wallets are served gets old by it.
+    """
 
     code: str
     reason: str
     fix: str
     since: float
+    grave: bool
 
 
-def _of(error: Exception, since: float) -> Trouble:
+def _of(error: Exception, since: float, grave: bool) -> Trouble:
     if isinstance(error, TwinlockError):
-        return Trouble(error.code, str(error), error.fix, since)
+        return Trouble(error.code, str(error), error.fix, since, grave)
     if isinstance(error, OSError):
         fix = "free some space" if error.errno in _FULL else "look at the disk"
-        return Trouble(DISK, f"the disk refuses: {error}", fix, since)
-    return Trouble(UNEXPECTED, f"{type(error).__name__}: {error}", "report this, with the log", since)
+        return Trouble(DISK, f"the disk refuses: {error}", fix, since, grave)
+    return Trouble(UNEXPECTED, f"{type(error).__name__}: {error}", "report this, with the log", since, grave)
 
 
 class Troubles:
@@ -44,9 +48,9 @@ class Troubles:
         self._clock = clock
         self._now: dict[str, Trouble] = {}
 
-    def tell(self, work: str, error: Exception) -> None:
+    def tell(self, work: str, error: Exception, grave: bool = True) -> None:
         """Something went wrong, and is tried again."""
-        trouble, known = _of(error, self._clock.monotonic()), self._now.get(work)
+        trouble, known = _of(error, self._clock.monotonic(), grave), self._now.get(work)
         if known is not None and (known.code, known.reason) == (trouble.code, trouble.reason):
             return
         self._now[work] = trouble
@@ -67,6 +71,11 @@ class Troubles:
     def now(self) -> list[Trouble]:
         """All that there is."""
         return list(self._now.values())
+
+    @property
+    def grave(self) -> bool:
+        """Whether what is served gets old."""
+        return any(trouble.grave for trouble in self._now.values())
 
     @property
     def text(self) -> str:

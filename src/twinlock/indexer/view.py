@@ -48,14 +48,18 @@ class View:
         self._headers = HeaderTree()
         self._trees = TreeCache(room.trees)
         self._undone = 0  # how often blocks were undone
+        self.revision = 0
+        """Grows whenever chain or mempool change."""
 
     def touch(self, scripts: set[bytes]) -> None:
-        """Forget what was computed for these."""
+        """Chain or mempool changed: forget what was computed for these."""
+        self.revision += bool(scripts)
         self._statuses.touch(scripts)
 
     def chain_undone(self, height: int, scripts: set[bytes]) -> None:
         """The blocks above `height`, which touched these scripts, were replaced or dropped."""
         self._undone += 1
+        self.revision += 1
         self._headers.cut(height + 1)
         self._trees.clear()
         self._statuses.undo(scripts)

@@ -66,13 +66,13 @@ class BlockLog:
     def cut(self, count: int) -> None:
         """Keep the first `count` records."""
         if count < len(self._spans):
-            at = self._spans[count][0] - _HEAD.size
+            self._reopen(self._spans[count][0] - _HEAD.size)
             del self._spans[count:]
-            self._reopen(at)
 
     def _reopen(self, size: int) -> None:
+        fresh = self._disk.append(self.name, size)  # should the system refuse, nothing has changed
         self._file.close()
-        self._file = self._disk.append(self.name, size)
+        self._file = fresh
 
     def sync(self) -> None:
         """Return when all records survive a power cut."""

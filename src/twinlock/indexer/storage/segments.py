@@ -182,9 +182,9 @@ class SegmentStorage(PieceRow):
         if not len(self._log):
             raise TooDeepError(f"the chain was reorganised deeper than {self._reorg_limit} blocks")
         piece = self._split_last()
+        self._log.cut(len(self._log) - 1)
         self._pieces.pop()
         self._renew()
-        self._log.cut(len(self._log) - 1)
         return TouchedPiece(piece, b"")
 
     def _split_last(self) -> Piece:
@@ -372,14 +372,23 @@ class SegmentStorage(PieceRow):
 
     def recover(self) -> str:
         """Open everything again, in place, without what is damaged; what that was."""
+        sound = self.reopened()
+        self.become(sound)
+        return sound.damage
+
+    def reopened(self) -> SegmentStorage:
+        """What is sound of this index, found out by reading all of it: elsewhere, if need be. To be taken over then."""
         self._log.close()
         self._era += 1
-        again, damage = open_storage(
-            self._disk, self._manifest.chain, self._reorg_limit, self._memory, 1 << 62, self._replaced
-        )
-        self._manifest, self._log, self._pieces = again._manifest, again._log, again._pieces
+        return open_storage(self._disk, self._manifest.chain, self._reorg_limit, self._memory, 1 << 62, self._replaced)[
+            0
+        ]
+
+    def become(self, other: SegmentStorage) -> None:
+        """Go on as that one, which nobody else uses."""
+        self._era += 1
+        self._manifest, self._log, self._pieces = other._manifest, other._log, other._pieces
         self._renew()
-        return damage
 
     def reset(self) -> None:
         """Forget everything: the index begins anew."""
@@ -419,4 +428,6 @@ def open_storage(
         for name in disk.names():
             if name.startswith(_OURS):
                 disk.remove(name)
-        return opened(), f"{error}; the index is built anew"
+        storage = opened()
+        storage.damage = f"{error}; the index is built anew"
+        return storage, storage.damage
