@@ -1,6 +1,6 @@
 # Everything here sets itself up first; a second run costs seconds.
 .PHONY: setup setup-tests demo test lint docs clean \
-  soak soak-e2e soak-indexer soak-server bench bench-wallet bench-indexer bench-server
+  soak soak-kernels soak-e2e soak-indexer soak-server bench bench-wallet bench-indexer bench-server
 BIN := .venv/bin
 
 setup:
@@ -22,7 +22,11 @@ lint: setup-tests
 test: lint
 	@tools/test
 
-soak: soak-e2e soak-indexer soak-server
+soak: soak-kernels soak-e2e soak-indexer soak-server
+
+# The kernels with GCC's sanitizers, against damaged and hostile bytes; built outside the checkout.
+soak-kernels: setup-tests
+	@tools/sanitize
 
 # Longer variants of the stories on real nodes.
 soak-e2e: setup-tests

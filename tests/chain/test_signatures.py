@@ -25,7 +25,7 @@ def claims(draw: st.DrawFn) -> Claim:
     """True ones, and what comes of changing one part."""
     key, digest = draw(st.sampled_from(KEYS)), draw(digests)
     claim = Claim(key.public, digest, key.sign(digest))
-    match draw(st.integers(0, 7)):
+    match draw(st.integers(0, 8)):
         case 1:
             return claim._replace(signature=high(claim.signature))
         case 2:
@@ -45,6 +45,8 @@ def claims(draw: st.DrawFn) -> Claim:
             return claim._replace(public_key=bytes((lead,)) + claim.public_key[1:])
         case 7:
             return claim._replace(digest=draw(digests))
+        case 8:
+            return claim._replace(digest=draw(st.binary(max_size=40)))
     return claim
 
 

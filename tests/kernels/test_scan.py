@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import random
 import struct
 from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.indexer.chains import random_chain
+from tests.vectors_for_tests import fixture
 
 from twinlock.kernels import scan_plain
 from twinlock.kernels.scan import OUTPUT, Scan, ScanError, scan_block, scan_tx, tx_hash
-
-BLOCKS = Path(__file__).parents[3] / "shared" / "fixtures" / "blocks"
-VECTORS = Path(__file__).parents[1] / "vectors" / "electrum-vectors.json"
 
 REAL = {
     "bitcoin_mainnet_951658": False,
@@ -34,10 +30,8 @@ REAL = {
 
 
 def real_block(name: str) -> dict[str, Any]:
-    path = BLOCKS / f"{name}.json"
-    if not path.exists():
-        pytest.skip(f"the real block {name} is not at hand")
-    block: dict[str, Any] = json.loads(path.read_text())
+    """A block as its node returned it."""
+    block: dict[str, Any] = fixture(f"blocks/{name}.json")
     return block
 
 

@@ -50,7 +50,7 @@ struct sink {
     char text[4096];
     size_t held, entries;
     uint64_t next; /* transactions below this number are passed over; afterwards, the one after the last entry's */
-    uint64_t end, most; /* where to stop: before this transaction, or with so many entries; 0 where there is no end */
+    uint64_t end, most; /* where to stop: before this transaction, or with so many entries */
 };
 
 /* What is large is walked without Python's lock: segments do not change, and the caller holds them. */
@@ -58,17 +58,23 @@ struct sink {
 #define UNLOCK_IF(large) PyThreadState *unlocked = (large) ? PyEval_SaveThread() : NULL
 #define LOCK_AGAIN if (unlocked) PyEval_RestoreThread(unlocked)
 
-static int walk_piece(segment *s, uint64_t i, uint64_t end, sink *to) {
-    size_t block = 0;
-    uint64_t low = i, high = end;
-    while (to->next > s->first_tx && low < high) { /* the first entry that is not passed over */
-        uint64_t middle = low + (high - low) / 2;
-        if (s->first_tx + get32(s->at[HISTORY] + 4 * middle) < to->next) low = middle + 1;
-        else high = middle;
+/* The first of some entries whose transaction is not below a number. */
+static uint64_t first_from(const segment *s, span entries, uint64_t tx) {
+    if (tx >= s->first_tx + s->count[TXIDS]) return entries.end;
+    while (tx > s->first_tx && entries.from < entries.end) {
+        uint64_t middle = entries.from + (entries.end - entries.from) / 2;
+        if (s->first_tx + get32(s->at[HISTORY] + 4 * middle) < tx) entries.from = middle + 1;
+        else entries.end = middle;
     }
-    for (i = low; i < end; i++) {
+    return entries.from;
+}
+
+static int walk_piece(segment *s, span entries, sink *to) {
+    size_t block = 0;
+    const uint64_t end = entries.end;
+    for (uint64_t i = first_from(s, entries, to->next); i < end; i++) {
         uint32_t tx = get32(s->at[HISTORY] + 4 * i);
-        if ((to->end && s->first_tx + tx >= to->end) || (to->most && to->entries == to->most)) break;
+        if (s->first_tx + tx >= to->end || to->entries == to->most) break;
         if (i + AHEAD < end) __builtin_prefetch(s->at[TXIDS] + 32 * (size_t)get32(s->at[HISTORY] + 4 * (i + AHEAD)));
         if (tx >= s->count[TXIDS]) continue;
         block = block_of(s, tx, block);
@@ -85,10 +91,9 @@ static int walk_history(PyObject *segments, const uint8_t *hashx, sink *to) {
         if (to->next >= s->first_tx + s->count[TXIDS]) continue;
         Py_ssize_t row = find_script(s, hashx);
         if (row < 0) continue;
-        uint64_t start = script_entries(s, (size_t)row), end = script_entries(s, (size_t)row + 1);
-        if (end > s->count[HISTORY]) end = s->count[HISTORY];
-        UNLOCK_IF(end > start + LARGE);
-        int failed = walk_piece(s, start, end, to);
+        span entries = entries_of(s, (size_t)row);
+        UNLOCK_IF(entries.end > entries.from + LARGE);
+        int failed = walk_piece(s, entries, to);
         LOCK_AGAIN;
         if (failed) return -1;
     }
@@ -97,14 +102,8 @@ static int walk_history(PyObject *segments, const uint8_t *hashx, sink *to) {
 
 /* How many of a script's entries in a segment are of transactions below a number. */
 static uint64_t entries_below(const segment *s, size_t row, uint64_t tx) {
-    uint64_t start = script_entries(s, row), low = start, high = script_entries(s, row + 1);
-    if (high > s->count[HISTORY]) high = s->count[HISTORY];
-    while (low < high) {
-        uint64_t middle = low + (high - low) / 2;
-        if (s->first_tx + get32(s->at[HISTORY] + 4 * middle) < tx) low = middle + 1;
-        else high = middle;
-    }
-    return low - start;
+    span entries = entries_of(s, row);
+    return first_from(s, entries, tx) - entries.from;
 }
 
 static uint64_t count_history(PyObject *segments, const uint8_t *hashx, uint64_t from, uint64_t to) {
@@ -113,8 +112,8 @@ static uint64_t count_history(PyObject *segments, const uint8_t *hashx, uint64_t
         segment *s = SEGMENT(segments, k);
         Py_ssize_t row = find_script(s, hashx);
         if (row < 0) continue;
-        if (from || to) count += entries_below(s, (size_t)row, to ? to : UINT64_MAX) - entries_below(s, (size_t)row, from);
-        else count += script_entries(s, (size_t)row + 1) - script_entries(s, (size_t)row);
+        uint64_t before = entries_below(s, (size_t)row, from), until = entries_below(s, (size_t)row, to);
+        if (until > before) count += until - before;
     }
     return count;
 }
@@ -181,8 +180,8 @@ static int script_args(PyObject *args, PyObject **segments, Py_buffer *hashx, Py
     return -1;
 }
 
-/* What a script's history is asked for with: heights from one (included) to another (excluded; -1: to the end), and
-   at most so many entries (0: all). */
+/* What a script's history is asked for with: transactions from one (included) to another (excluded), and at most so
+   many entries; without an end, the largest numbers. */
 typedef struct {
     PyObject *segments;
     Py_buffer hashx;
@@ -195,9 +194,10 @@ static int history_args(PyObject *args, asked *a) {
     a->most = 0;
     if (!PyArg_ParseTuple(args, "Oy*|LLK", &a->segments, &a->hashx, &start, &end, &a->most)) return -1;
     if (check_segments(a->segments) == 0 && a->hashx.len == HASHX) {
-        a->from = start > 0 ? tx_at(a->segments, start) : 0;
-        a->to = end < 0 ? 0 : tx_at(a->segments, end);
-        if (!end || (end > 0 && end <= start)) a->from = a->to = UINT64_MAX; /* nothing lies between */
+        a->from = tx_at(a->segments, start);
+        a->to = end < 0 ? UINT64_MAX : tx_at(a->segments, end);
+        if (a->to < a->from) a->to = a->from; /* nothing lies between */
+        if (!a->most) a->most = UINT64_MAX;
         return 0;
     }
     if (!PyErr_Occurred()) PyErr_Format(PyExc_ValueError, "a script's name has %d bytes", HASHX);
@@ -227,13 +227,13 @@ static PyObject *history_json(PyObject *self, PyObject *args) {
     (void)self;
     if (history_args(args, &a) < 0) return NULL;
     uint64_t count = count_history(a.segments, a.hashx.buf, a.from, a.to);
-    if (a.most && a.most < count) count = a.most;
+    if (a.most < count) count = a.most;
     size_t room = ENTRY_JSON * ((size_t)count + 1);
     PyObject *result = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)room);
     if (result) {
         char *text = PyBytes_AS_STRING(result);
-        sink to = {.entry = entry_json, .next = a.from, .end = a.to, .most = a.most, .out = {(uint8_t *)text, 0, room}};
-        walk_history(a.segments, a.hashx.buf, &to); /* never needs more room */
+        sink to = {.entry = entry_json, .next = a.from, .end = a.to, .most = count, .out = {(uint8_t *)text, 0, room}};
+        walk_history(a.segments, a.hashx.buf, &to); /* so many entries never need more room */
         if (!to.out.size) text[to.out.size++] = '[';
         text[to.out.size++] = ']';
         _PyBytes_Resize(&result, (Py_ssize_t)to.out.size);
@@ -266,7 +266,7 @@ static PyObject *status(PyObject *self, PyObject *args) {
         PyErr_Format(PyExc_ValueError, "a script's name has %d bytes, its progress %zu", HASHX, sizeof(progress));
         goto done;
     }
-    sink to = {.entry = entry_status};
+    sink to = {.entry = entry_status, .end = UINT64_MAX, .most = UINT64_MAX};
     progress now;
     sha256_start(&to.hash);
     if (before.len) {
@@ -370,9 +370,9 @@ static int coin_row(vec *out, const uint8_t *txid, uint64_t height, uint64_t pos
     return 0;
 }
 
-static int walk_coins_of(segment *s, uint64_t i, uint64_t end, const vec *spent, int json, vec *out) {
+static int walk_coins_of(segment *s, span coins, const vec *spent, int json, vec *out) {
     size_t block = 0;
-    for (; i < end; i++) {
+    for (uint64_t i = coins.from; i < coins.end; i++) {
         const uint8_t *row = s->at[COINS] + COIN_ROW * i;
         uint32_t tx = get32(row);
         if (tx >= s->count[TXIDS] || (spent->size && has_point(spent, s->first_tx + tx, get32(row + 4)))) continue;
@@ -391,10 +391,9 @@ static int walk_coins(PyObject *segments, const uint8_t *hashx, const vec *spent
         segment *s = SEGMENT(segments, k);
         Py_ssize_t script = find_script(s, hashx);
         if (script < 0) continue;
-        uint64_t start = script_coins(s, (size_t)script), end = script_coins(s, (size_t)script + 1);
-        if (end > s->count[COINS]) end = s->count[COINS];
-        UNLOCK_IF(end > start + LARGE);
-        int failed = walk_coins_of(s, start, end, spent, json, out);
+        span coins = coins_of(s, (size_t)script);
+        UNLOCK_IF(coins.end > coins.from + LARGE);
+        int failed = walk_coins_of(s, coins, spent, json, out);
         LOCK_AGAIN;
         if (failed) return -1;
     }
@@ -431,19 +430,17 @@ static PyObject *balance(PyObject *self, PyObject *args) {
     Py_buffer hashx;
     (void)self;
     if (script_args(args, &segments, &hashx, NULL) < 0) return NULL;
-    int64_t total = 0;
+    uint64_t total = 0;
     for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(segments); k++) {
         segment *s = SEGMENT(segments, k);
         Py_ssize_t script = find_script(s, hashx.buf);
-        uint64_t end = script < 0 ? 0 : script_coins(s, (size_t)script + 1);
-        if (end > s->count[COINS]) end = s->count[COINS];
-        for (uint64_t i = script < 0 ? 0 : script_coins(s, (size_t)script); i < end; i++)
-            total += (int64_t)get64(s->at[COINS] + COIN_ROW * i + 8);
-        size_t last, i = s->count[SPENDS] ? find_spends(s, hashx.buf, &last) : (last = 0);
-        for (; i < last; i++) total -= (int64_t)get64(s->at[SPENDS] + SPEND_ROW * i + 24);
+        span coins = script < 0 ? (span){0, 0} : coins_of(s, (size_t)script);
+        for (uint64_t i = coins.from; i < coins.end; i++) total += get64(s->at[COINS] + COIN_ROW * i + 8);
+        size_t end, i = find_spends(s, hashx.buf, &end);
+        for (; i < end; i++) total -= get64(s->at[SPENDS] + SPEND_ROW * i + 24);
     }
     PyBuffer_Release(&hashx);
-    return PyLong_FromLongLong(total);
+    return PyLong_FromLongLong((int64_t)total);
 }
 
 /* -- transactions */
@@ -486,19 +483,20 @@ static int spent_later(PyObject *segments, Py_ssize_t k, const uint8_t *name, ui
 static PyObject *output(PyObject *self, PyObject *args) {
     PyObject *segments;
     Py_buffer txid;
-    unsigned int vout;
+    long long vout;
     (void)self;
-    if (!PyArg_ParseTuple(args, "Oy*I", &segments, &txid, &vout)) return NULL;
+    if (!PyArg_ParseTuple(args, "Oy*L", &segments, &txid, &vout)) return NULL;
     PyObject *result = NULL;
     if (check_segments(segments) == 0 && txid.len == 32) {
-        for (Py_ssize_t k = PyTuple_GET_SIZE(segments) - 1; k >= 0 && !result; k--) {
+        const int possible = vout >= 0 && vout <= UINT32_MAX;
+        for (Py_ssize_t k = PyTuple_GET_SIZE(segments) - 1; possible && k >= 0 && !result; k--) {
             segment *s = SEGMENT(segments, k);
             const uint8_t *row;
             int64_t tx = find_tx(s, txid.buf);
-            Py_ssize_t script = tx < 0 ? -1 : find_coin(s, (uint32_t)tx, vout, &row);
+            Py_ssize_t script = tx < 0 ? -1 : find_coin(s, (uint32_t)tx, (uint32_t)vout, &row);
             if (script < 0) continue;
             const uint8_t *name = s->at[SCRIPTS] + SCRIPT_ROW * script;
-            if (spent_later(segments, k + 1, name, s->first_tx + (uint64_t)tx, vout)) break;
+            if (spent_later(segments, k + 1, name, s->first_tx + (uint64_t)tx, (uint32_t)vout)) break;
             result = Py_BuildValue("y#K", (const char *)name, (Py_ssize_t)HASHX, (unsigned long long)get64(row + 8));
         }
         if (!result && !PyErr_Occurred()) result = Py_NewRef(Py_None);
@@ -611,7 +609,8 @@ static PyObject *merkle_branch_json(PyObject *self, PyObject *args) {
     char text[64 * 68], *at = text;
     const uint8_t *level = tree.buf, *end = level + tree.len;
     *at++ = '[';
-    while (count > 1 && position >= 0 && position < count && level + 32 * count <= end) {
+    int good = position >= 0 && position < count;
+    while (count > 1 && (good = good && count <= (end - level) / 32)) {
         Py_ssize_t sibling = (position ^ 1) < count ? position ^ 1 : position;
         if (at[-1] != '[') *at++ = ',';
         *at++ = '"';
@@ -624,6 +623,7 @@ static PyObject *merkle_branch_json(PyObject *self, PyObject *args) {
     }
     *at++ = ']';
     PyBuffer_Release(&tree);
+    if (!good) return PyErr_Format(PyExc_ValueError, "the tree has no such leaf");
     return PyBytes_FromStringAndSize(text, at - text);
 }
 

@@ -3,63 +3,44 @@
 #include <Python.h>
 
 #include "scan_block.h"
-
-typedef struct {
-    uint8_t *data;
-    size_t size, room;
-} bytes_out;
-
-static int reserve(bytes_out *out, size_t more) {
-    if (out->size + more <= out->room) return 0;
-    size_t room = (out->size + more) * 2;
-    uint8_t *data = realloc(out->data, room);
-    if (!data) return -1;
-    out->data = data;
-    out->room = room;
-    return 0;
-}
+#include "vec.h"
 
 typedef struct {
     visitor v;
-    bytes_out txids, offsets, outputs, inputs;
+    vec txids, offsets, outputs, inputs;
 } rows;
 
-static int on_count(visitor *v, uint64_t txs) {
+static int on_count(visitor *v, uint64_t txs, uint32_t offset) {
     rows *out = (rows *)v;
-    return reserve(&out->txids, 32 * txs) || reserve(&out->offsets, 4 * (txs + 1)) ? -1 : 0;
+    if (vec_room(&out->txids, 32 * txs) || vec_room(&out->offsets, 4 * (txs + 1))) return -1;
+    memcpy(vec_push(&out->offsets, 4), &offset, 4);
+    return 0;
 }
 
 static int on_input(visitor *v, uint32_t index, const uint8_t *point) {
-    bytes_out *out = &((rows *)v)->inputs;
-    if (reserve(out, 40)) return -1;
-    memcpy(out->data + out->size, point, 36);
-    memcpy(out->data + out->size + 36, &index, 4);
-    out->size += 40;
+    uint8_t *row = vec_push(&((rows *)v)->inputs, 40);
+    if (!row) return -1;
+    memcpy(row, point, 36);
+    memcpy(row + 36, &index, 4);
     return 0;
 }
 
 static int on_output(visitor *v, uint32_t index, uint32_t vout, uint64_t value, const uint8_t *script, size_t size) {
-    bytes_out *out = &((rows *)v)->outputs;
-    if (reserve(out, 32)) return -1;
-    uint8_t digest[32], *row = out->data + out->size;
+    uint8_t digest[32], *row = vec_push(&((rows *)v)->outputs, 32);
+    if (!row) return -1;
     sha256_once(script, size, digest);
     memcpy(row, &index, 4);
     memcpy(row + 4, &vout, 4);
     memcpy(row + 8, &value, 8);
     memcpy(row + 16, digest, HASHX);
     memset(row + 16 + HASHX, 0, 16 - HASHX);
-    out->size += 32;
     return 0;
 }
 
-static int on_tx(visitor *v, uint32_t index, uint32_t offset, uint32_t end, const uint8_t txid[32]) {
+static int on_tx(visitor *v, uint32_t end, const uint8_t txid[32]) {
     rows *out = (rows *)v;
-    (void)index;
-    memcpy(out->txids.data + out->txids.size, txid, 32);
-    out->txids.size += 32;
-    memcpy(out->offsets.data + out->offsets.size, &offset, 4);
-    memcpy(out->offsets.data + out->offsets.size + 4, &end, 4); /* the last one's end stays */
-    out->offsets.size += 4;
+    memcpy(vec_push(&out->txids, 32), txid, 32);
+    memcpy(vec_push(&out->offsets, 4), &end, 4); /* where the next one begins */
     return 0;
 }
 
@@ -79,21 +60,10 @@ static PyObject *scan_block(PyObject *self, PyObject *args) {
         PyErr_NoMemory();
     else if (failed)
         PyErr_SetString(PyExc_ValueError, "the bytes are not a block");
-    else {
-        uint32_t none = (uint32_t)header + 1;
-        if (!out.offsets.size) {
-            out.offsets.data = realloc(out.offsets.data, 4);
-            memcpy(out.offsets.data, &none, 4);
-        }
-        /* A null pointer would become None: every part points somewhere, be it empty. */
-#define PART(part) out.part.data ? out.part.data : (const uint8_t *)"", (Py_ssize_t)out.part.size
-        result = Py_BuildValue("y#y#y#y#y#", raw.buf, (Py_ssize_t)header, PART(txids), out.offsets.data,
-                               (Py_ssize_t)out.offsets.size + 4, PART(outputs), PART(inputs));
-    }
-    free(out.txids.data);
-    free(out.offsets.data);
-    free(out.outputs.data);
-    free(out.inputs.data);
+    else
+        result = Py_BuildValue("y#y#y#y#y#", raw.buf, (Py_ssize_t)header, BYTES_OF(out.txids), BYTES_OF(out.offsets),
+                               BYTES_OF(out.outputs), BYTES_OF(out.inputs));
+    vec_free(&out.txids), vec_free(&out.offsets), vec_free(&out.outputs), vec_free(&out.inputs);
     PyBuffer_Release(&raw);
     return result;
 }
@@ -141,8 +111,8 @@ static int skip_output(visitor *v, uint32_t index, uint32_t vout, uint64_t value
     return 0;
 }
 
-static int keep_hash(visitor *v, uint32_t index, uint32_t offset, uint32_t end, const uint8_t txid[32]) {
-    (void)index, (void)offset, (void)end;
+static int keep_hash(visitor *v, uint32_t end, const uint8_t txid[32]) {
+    (void)end;
     memcpy(((one_hash *)v)->txid, txid, 32);
     return 0;
 }

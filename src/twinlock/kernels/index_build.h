@@ -39,9 +39,11 @@ static inline uint64_t outpoint_key(const uint64_t seed[8], const uint8_t *txid,
     return fold(fold(a ^ seed[0], b ^ seed[1]) ^ n, fold(c ^ seed[2], d ^ seed[3]) ^ seed[4]);
 }
 
-static int build_count(visitor *v, uint64_t txs) {
+static int build_count(visitor *v, uint64_t txs, uint32_t offset) {
     builder *b = BUILDER(v);
-    return vec_room(&b->txids, 32 * txs) || vec_room(&b->offsets, 4 * (txs + 1)) ? -1 : 0;
+    if (vec_room(&b->txids, 32 * txs) || vec_room(&b->offsets, 4 * (txs + 1))) return -1;
+    put32(vec_push(&b->offsets, 4), offset);
+    return 0;
 }
 
 static int build_input(visitor *v, uint32_t index, const uint8_t *point) {
@@ -65,13 +67,10 @@ static int build_output(visitor *v, uint32_t index, uint32_t vout, uint64_t valu
     return 0;
 }
 
-static int build_tx(visitor *v, uint32_t index, uint32_t offset, uint32_t end, const uint8_t txid[32]) {
+static int build_tx(visitor *v, uint32_t end, const uint8_t txid[32]) {
     builder *b = BUILDER(v);
-    (void)index;
     memcpy(vec_push(&b->txids, 32), txid, 32);
-    put32(b->offsets.data + b->offsets.size, offset);
-    put32(b->offsets.data + b->offsets.size + 4, end);
-    b->offsets.size += 4;
+    put32(vec_push(&b->offsets, 4), end); /* where the next one begins */
     funding *rows = ROWS(&b->pending, funding);
     for (size_t i = 0; i < COUNT(&b->pending, funding); i++) {
         rows[i].key = outpoint_key(b->seed, txid, rows[i].vout, &rows[i].check);
@@ -106,9 +105,6 @@ static void builder_dealloc(builder *b) {
     Py_TYPE(b)->tp_free((PyObject *)b);
 }
 
-/* A null pointer would become None: every part points somewhere, be it empty. */
-#define BYTES_OF(v) (v).data ? (const char *)(v).data : "", (Py_ssize_t)(v).size
-
 static PyObject *builder_add(builder *b, PyObject *args) {
     Py_buffer raw;
     int auxpow = 0, coinless = 0, genesis = b->genesis;
@@ -132,8 +128,7 @@ static PyObject *builder_add(builder *b, PyObject *args) {
     else {
         b->genesis = 0;
         b->txs += b->txids.size / 32;
-        result = Py_BuildValue("y#y#y#", raw.buf, (Py_ssize_t)header, BYTES_OF(b->txids), (char *)b->offsets.data,
-                               (Py_ssize_t)b->offsets.size + 4);
+        result = Py_BuildValue("y#y#y#", raw.buf, (Py_ssize_t)header, BYTES_OF(b->txids), BYTES_OF(b->offsets));
     }
     PyBuffer_Release(&raw);
     return result;
@@ -231,6 +226,7 @@ static PyObject *take_two(vec *first, vec *second) {
 /* Take in the rows of one slice of a part: those whose key, the row's first number, has this byte after its first. */
 static int give_rows(vec *to, const Py_buffer *from, size_t row_size, int slice, int slices) {
     if (slices == 1) {
+        if (!from->len) return 0;
         if (vec_room(to, (size_t)from->len)) return -1;
         memcpy(to->data + to->size, from->buf, (size_t)from->len);
         to->size += (size_t)from->len;
@@ -278,6 +274,11 @@ static PyObject *builder_give_joined(builder *b, PyObject *args) {
     return give_two(args, b->touches, b->unspent, sizeof(touch), sizeof(coin));
 }
 
+static PyObject *no_sections(const sections *s) {
+    if (!s->damaged) return PyErr_NoMemory();
+    return PyErr_Format(PyExc_ValueError, "the rows are damaged");
+}
+
 static PyObject *builder_part(builder *b, PyObject *args) {
     int part, last = -1;
     if (!PyArg_ParseTuple(args, "i|p", &part, &last)) return NULL;
@@ -294,7 +295,7 @@ static PyObject *builder_part(builder *b, PyObject *args) {
     vec_free(&b->touches[part]), vec_free(&b->unspent[part]);
     if (!failed && last) failed = close_scripts(&s, b->entries, b->coins);
     Py_END_ALLOW_THREADS;
-    PyObject *result = failed ? PyErr_NoMemory() : Py_BuildValue("y#y#y#", BYTES_OF(s.scripts), BYTES_OF(s.history), BYTES_OF(s.coins));
+    PyObject *result = failed ? no_sections(&s) : Py_BuildValue("y#y#y#", BYTES_OF(s.scripts), BYTES_OF(s.history), BYTES_OF(s.coins));
     sections_free(&s);
     return result;
 }
@@ -345,7 +346,7 @@ static PyObject *sections_result(vec *touches, vec *unspent, vec *spends, const 
     failed = assemble(&s, touches, unspent, 0, 0, 0, 0) || close_scripts(&s, s.history.size / 4, s.coins.size / COIN_ROW) ||
              put_outpoints(&s.points, &points) || put_spends(spends, &s.spends) || (txids && put_lookup(txids, txs, 0, &lookup));
     Py_END_ALLOW_THREADS;
-    PyObject *result = failed ? PyErr_NoMemory()
+    PyObject *result = failed ? no_sections(&s)
                               : Py_BuildValue("y#y#y#y#y#y#", BYTES_OF(lookup), BYTES_OF(s.scripts), BYTES_OF(s.history),
                                               BYTES_OF(s.coins), BYTES_OF(points), BYTES_OF(s.spends));
     sections_free(&s), vec_free(&lookup), vec_free(&points);
@@ -394,7 +395,7 @@ static int connect_inputs(PyObject *segments, const uint8_t *inputs, size_t coun
             }
             if (from < own_count && ((uint64_t)(uint32_t)(own[from].lo >> 8) << 32 | own[from].vout) == point) mine = &own[from];
         }
-        if (mine) {
+        if (mine && !mine->unused) {
             if (push_touch(touches, mine->hi, mine->lo >> 40, spender) < 0) return -1;
             mine->unused = 1; /* spent */
             continue;

@@ -28,9 +28,10 @@ static int merge_one(const segment *s, uint64_t first_tx, unsigned part, int bit
     for (; row < end; row++) {
         const uint8_t *name = s->at[SCRIPTS] + SCRIPT_ROW * row;
         uint64_t hi = big64(name), lo = name_lo(name);
-        for (uint64_t i = script_entries(s, row); i < script_entries(s, row + 1) && i < s->count[HISTORY]; i++)
+        span entries = entries_of(s, row), coins = coins_of(s, row);
+        for (uint64_t i = entries.from; i < entries.end; i++)
             if (push_touch(touches, hi, lo >> 40, (uint32_t)(get32(s->at[HISTORY] + 4 * i) + shift)) < 0) return -1;
-        for (uint64_t i = script_coins(s, row); i < script_coins(s, row + 1) && i < s->count[COINS]; i++) {
+        for (uint64_t i = coins.from; i < coins.end; i++) {
             const uint8_t *c = s->at[COINS] + COIN_ROW * i;
             uint64_t tx = get32(c) + shift;
             if (is_gone(ROWS(gone, outpoint), COUNT(gone, outpoint), tx, get32(c + 4))) continue;
@@ -82,7 +83,9 @@ static PyObject *merge(PyObject *self, PyObject *args) {
     if (!PyArg_ParseTuple(args, "Oy*", &segments, &txids)) return NULL;
     vec touches = {0}, unspent = {0}, spends = {0};
     PyObject *result = NULL;
-    if (check_segments(segments) == 0 && PyTuple_GET_SIZE(segments)) {
+    if (check_segments(segments) == 0 && !PyTuple_GET_SIZE(segments))
+        PyErr_SetString(PyExc_ValueError, "at least one segment is wanted");
+    if (!PyErr_Occurred()) {
         int failed;
         Py_BEGIN_ALLOW_THREADS;
         failed = merge_rows(segments, 0, 0, &touches, &unspent, &spends);
@@ -119,7 +122,7 @@ static PyObject *merge_part(PyObject *self, PyObject *args) {
     if (!failed && (part + 1) >> bits)
         failed = close_scripts(&s, before[1] + s.history.size / 4, before[2] + s.coins.size / COIN_ROW);
     Py_END_ALLOW_THREADS;
-    PyObject *result = failed ? PyErr_NoMemory()
+    PyObject *result = failed ? no_sections(&s)
                               : Py_BuildValue("y#y#y#y#y#", BYTES_OF(s.scripts), BYTES_OF(s.history), BYTES_OF(s.coins),
                                               BYTES_OF(points), BYTES_OF(s.spends));
     sections_free(&s), vec_free(&points);

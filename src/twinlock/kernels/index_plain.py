@@ -83,8 +83,10 @@ class Segment:
         self.numbers = {tx_hash: number for number, tx_hash in enumerate(self.txids)}
         entries = [row[0] for row in struct.iter_unpack("<I", history)]
         rows = list(COIN.iter_unpack(coins))
-        if len(lookup) % 8 or len(outpoints) % OUTPOINT.size or not scripts:
+        if len(lookup) % 8 or len(outpoints) % OUTPOINT.size or len(txids) % 32 or not scripts:
             raise ValueError("a section is not made of whole rows")
+        if txids and not blocks:
+            raise ValueError("there are transactions, but no block")
         names = [(row[0], row[1] + (row[2] << 32), row[3]) for row in SCRIPT.iter_unpack(scripts)]
         self.history: dict[bytes, list[int]] = {}
         self.coins: dict[bytes, list[_Coin]] = {}
@@ -193,7 +195,9 @@ def _merged(segments: Segments) -> tuple[set[tuple[bytes, int]], list[_Coin], li
 
 
 def merge(segments: Segments, txids: Buffer, /) -> Sections:
-    """The sections of several adjacent segments as one."""
+    """The sections of several adjacent segments, at least one, as one."""
+    if not segments:
+        raise ValueError("at least one segment is wanted")
     return _sections(*_merged(segments), txids)
 
 
@@ -433,10 +437,17 @@ def merkle_tree(leaves: Buffer, /) -> bytes:
 
 
 def merkle_branch_json(tree: Buffer, count: int, position: int, /) -> bytes:
-    """The branch of a leaf as a JSON list, given the tree over `count` leaves."""
+    """The branch of a leaf as a JSON list, given the tree over `count` leaves.
+
+    Raises ValueError where the tree has no such leaf, or is not as large.
+    """
     branch: list[str] = []
     start = 0
+    if not 0 <= position < count:
+        raise ValueError("the tree has no such leaf")
     while count > 1:
+        if start + 32 * count > len(tree):
+            raise ValueError("the tree has no such leaf")
         sibling = start + 32 * min(position ^ 1, count - 1)
         branch.append(f'"{bytes(tree[sibling : sibling + 32])[::-1].hex()}"')
         start += 32 * count

@@ -5,9 +5,7 @@
 #ifndef TWINLOCK_INDEX_ROWS_H
 #define TWINLOCK_INDEX_ROWS_H
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "vec.h"
 
 #define HASHX 11
 #define SCRIPT_ROW 20   /* hashX[11], first history entry (5 bytes), first coin (4 bytes) */
@@ -64,7 +62,7 @@ typedef struct { uint64_t key; } number64;
             rows[j] = row;                                                                                     \
         }                                                                                                      \
     }                                                                                                          \
-    __attribute__((unused)) static int name##_spread(type *rows, size_t size, int skip) {                                              \
+    __attribute__((unused)) static int name##_spread(type *rows, size_t size, int skip) {                      \
         int bits = 0;                                                                                          \
         while (bits < 14 && (size >> (bits + 4))) bits++;                                                      \
         if (bits < 4) {                                                                                        \
@@ -94,38 +92,6 @@ DEFINE_SORT(sort_coins, coin, LESS_COIN, TOP_HI)
 DEFINE_SORT(sort_spends, spend, LESS_SPEND, TOP_HI)
 DEFINE_SORT(sort_outpoints, outpoint, LESS_OUTPOINT, TOP_POINT)
 DEFINE_SORT(sort_numbers, number64, LESS_NUMBER, TOP_KEY)
-
-/* A growing array of anything. */
-typedef struct {
-    uint8_t *data;
-    size_t size, room; /* bytes */
-} vec;
-
-static int vec_room(vec *v, size_t more) {
-    if (v->size + more <= v->room) return 0;
-    size_t room = v->room < 4096 ? 4096 : v->room + v->room / 2;
-    if (room < v->size + more) room = v->size + more;
-    uint8_t *data = realloc(v->data, room);
-    if (!data) return -1;
-    v->data = data;
-    v->room = room;
-    return 0;
-}
-
-static inline void *vec_push(vec *v, size_t size) {
-    if (vec_room(v, size)) return NULL;
-    void *at = v->data + v->size;
-    v->size += size;
-    return at;
-}
-
-static void vec_free(vec *v) {
-    free(v->data);
-    memset(v, 0, sizeof *v);
-}
-
-#define ROWS(v, type) ((type *)(v)->data)
-#define COUNT(v, type) ((v)->size / sizeof(type))
 
 static inline uint64_t big64(const uint8_t *p) {
     uint64_t x;
@@ -160,6 +126,7 @@ static inline void put_name(uint8_t *p, uint64_t hi, uint64_t lo) {
 /* The sections of a segment that are sorted by script, as they grow. */
 typedef struct {
     vec scripts, history, coins, points, spends;
+    int damaged; /* the rows given are not of one piece: what failed was not the memory */
 } sections;
 
 static void sections_free(sections *s) {
@@ -177,7 +144,7 @@ static int put_script(sections *s, uint64_t hi, uint64_t lo, uint64_t entries, u
 }
 
 /* Sort rows and append them, script by script; `skip` leading bits are the same in all names. `entries_before`,
-   `coins_before`, `scripts_before` count what earlier parts already gave away. */
+   `coins_before`, `scripts_before` count what earlier parts already gave away. -1 without memory, or with `damaged` set. */
 static int assemble(sections *s, vec *touches, vec *unspent, int skip, uint64_t entries_before, uint64_t coins_before,
                     uint64_t scripts_before) {
     touch *t = ROWS(touches, touch), *t_end = t + COUNT(touches, touch);
@@ -205,7 +172,8 @@ static int assemble(sections *s, vec *touches, vec *unspent, int skip, uint64_t 
             *point = (outpoint){(uint64_t)tx << 32 | c->vout, script, 0};
         }
     }
-    return c == c_end ? 0 : -1;
+    s->damaged = c != c_end; /* a coin of a script that no transaction touches */
+    return s->damaged ? -1 : 0;
 }
 
 /* The row after the last one says where its predecessor ends. */

@@ -84,6 +84,10 @@ static PyObject *segment_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
         goto bad;
     }
     s->count[SCRIPTS]--;
+    if (s->count[TXIDS] && !s->count[BLOCKS]) {
+        PyErr_SetString(PyExc_ValueError, "there are transactions, but no block");
+        goto bad;
+    }
     if (filter_make(&s->names, s->at[SCRIPTS], SCRIPT_ROW, s->count[SCRIPTS]) ||
         filter_make(&s->hashes, s->at[TXIDS], 32, s->count[TXIDS])) {
         PyErr_NoMemory();
@@ -111,12 +115,28 @@ static PyTypeObject segment_type = {
     .tp_new = segment_new,
 };
 
-static inline uint64_t script_entries(const segment *s, size_t row) {
-    const uint8_t *p = s->at[SCRIPTS] + SCRIPT_ROW * row;
-    return get32(p + 11) | (uint64_t)p[15] << 32;
+/* Rows of another section: from one, up to another that is not included. */
+typedef struct {
+    uint64_t from, end;
+} span;
+
+static inline span span_within(uint64_t from, uint64_t end, uint64_t count) {
+    if (end > count) end = count;
+    return (span){from < end ? from : end, end};
 }
 
-static inline uint64_t script_coins(const segment *s, size_t row) { return get32(s->at[SCRIPTS] + SCRIPT_ROW * row + 16); }
+static inline uint64_t first_entry(const uint8_t *script) { return get32(script + 11) | (uint64_t)script[15] << 32; }
+
+/* A script's rows in HISTORY, and in COINS: never outside of them, whatever the script's row says. */
+static inline span entries_of(const segment *s, size_t row) {
+    const uint8_t *script = s->at[SCRIPTS] + SCRIPT_ROW * row;
+    return span_within(first_entry(script), first_entry(script + SCRIPT_ROW), s->count[HISTORY]);
+}
+
+static inline span coins_of(const segment *s, size_t row) {
+    const uint8_t *script = s->at[SCRIPTS] + SCRIPT_ROW * row;
+    return span_within(get32(script + 16), get32(script + SCRIPT_ROW + 16), s->count[COINS]);
+}
 
 /* The first of `count` rows whose leading 8 bytes, as a big-endian number, are not below `key`. Names and hashes
    are evenly spread, so guessing by proportion finds them in a few steps; every third step halves, against bad luck. */
@@ -202,32 +222,31 @@ static size_t block_of(const segment *s, uint64_t tx, size_t hint) {
     return low;
 }
 
+/* The row of a coin among a script's, which are sorted by outpoint; NULL where it is not there. */
+static const uint8_t *coin_at(const segment *s, span coins, uint64_t point) {
+    while (coins.from < coins.end) {
+        uint64_t half = coins.from + (coins.end - coins.from) / 2;
+        const uint8_t *row = s->at[COINS] + COIN_ROW * half;
+        uint64_t found = (uint64_t)get32(row) << 32 | get32(row + 4);
+        if (found == point) return row;
+        if (found < point) coins.from = half + 1;
+        else coins.end = half;
+    }
+    return NULL;
+}
+
 /* The script and coin rows of an outpoint in the segment; -1 where it holds no such unspent output. */
 static Py_ssize_t find_coin(const segment *s, uint32_t tx, uint32_t vout, const uint8_t **coin_row) {
     uint64_t point = (uint64_t)tx << 32 | vout;
-    const uint8_t *rows = s->at[OUTPOINTS];
     size_t low = 0, high = s->count[OUTPOINTS];
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        const uint8_t *row = rows + OUTPOINT_ROW * middle;
+        const uint8_t *row = s->at[OUTPOINTS] + OUTPOINT_ROW * middle;
         uint64_t found = (uint64_t)get32(row) << 32 | get32(row + 4);
         if (found == point) {
-            Py_ssize_t script = get32(row + 8);
-            if ((size_t)script >= s->count[SCRIPTS]) return -1;
-            size_t from = script_coins(s, (size_t)script), to = script_coins(s, (size_t)script + 1);
-            if (to > s->count[COINS]) return -1;
-            while (from < to) {
-                size_t half = from + (to - from) / 2;
-                const uint8_t *row2 = s->at[COINS] + COIN_ROW * half;
-                uint64_t there = (uint64_t)get32(row2) << 32 | get32(row2 + 4);
-                if (there == point) {
-                    *coin_row = row2;
-                    return script;
-                }
-                if (there < point) from = half + 1;
-                else to = half;
-            }
-            return -1;
+            size_t script = get32(row + 8);
+            *coin_row = script < s->count[SCRIPTS] ? coin_at(s, coins_of(s, script), point) : NULL;
+            return *coin_row ? (Py_ssize_t)script : -1;
         }
         if (found < point) low = middle + 1;
         else high = middle;

@@ -12,13 +12,14 @@ typedef struct {
     int alone; /* nothing follows the transaction, which may then carry a whole MWEB part, up to its lock time */
 } reader;
 
-/* Called in this order for each transaction: `input` and `output` as they come, then `tx` with its hash. */
+/* `count` comes first, with the offset of the first transaction; then for each transaction `input` and `output` as they
+   come, and `tx` with its hash and the offset of its end. Each gives 0, or -1 where memory ran out. */
 typedef struct visitor visitor;
 struct visitor {
-    int (*count)(visitor *, uint64_t txs);
+    int (*count)(visitor *, uint64_t txs, uint32_t offset);
     int (*input)(visitor *, uint32_t index, const uint8_t *point); /* 36 bytes */
     int (*output)(visitor *, uint32_t index, uint32_t vout, uint64_t value, const uint8_t *script, size_t size);
-    int (*tx)(visitor *, uint32_t index, uint32_t offset, uint32_t end, const uint8_t txid[32]);
+    int (*tx)(visitor *, uint32_t end, const uint8_t txid[32]);
 };
 
 static inline const uint8_t *take(reader *r, uint64_t size) {
@@ -60,7 +61,7 @@ static inline int unspendable(const uint8_t *script, size_t size) {
     return (size && script[0] == 0x6a) || (size > 1 && script[0] == 0 && script[1] == 0x6a);
 }
 
-/* One transaction; the visitor may be NULL. 0, or -1 when the visitor refused (Python's error is set). */
+/* One transaction; the visitor may be NULL. 0, also for bad bytes (r->bad is set), or -1 when the visitor refused. */
 static inline int walk_tx(reader *r, visitor *v, uint32_t index, const uint8_t *block) {
     const uint8_t *start = r->at, *version = take(r, 4);
     unsigned flag = 0;
@@ -105,7 +106,7 @@ static inline int walk_tx(reader *r, visitor *v, uint32_t index, const uint8_t *
             sha256_more(&ctx, start, (size_t)(r->at - start));
         sha256_end(&ctx, txid);
         sha256_again(txid);
-        if (v->tx(v, index, (uint32_t)(start - block), (uint32_t)(r->at - block), txid) < 0) return -1;
+        if (v->tx(v, (uint32_t)(r->at - block), txid) < 0) return -1;
     }
     return 0;
 }
@@ -128,7 +129,7 @@ static inline int walk_block(const uint8_t *raw, size_t size, int auxpow, visito
     *header = (size_t)(r.at - raw);
     uint64_t txs = counted(&r, 10);
     if (r.bad) return 1;
-    if (v->count(v, txs) < 0) return -1;
+    if (v->count(v, txs, (uint32_t)(r.at - raw)) < 0) return -1;
     for (uint64_t i = 0; i < txs && !r.bad; i++)
         if (walk_tx(&r, v, (uint32_t)i, raw) < 0) return -1;
     return r.bad;

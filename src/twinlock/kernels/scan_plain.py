@@ -171,9 +171,13 @@ def tx_hash(raw: bytes, /) -> bytes:
 def unmask(data: bytes | memoryview, key: bytes, offset: int, /) -> bytes:
     """Bytes of a node's block file from `offset` on without their mask: its 8-byte key, repeated from the file's start.
 
+    Raises ValueError for a key of another size.
+
     >>> unmask(unmask(b"block", b"12345678", 3), b"12345678", 3)
     b'block'
     """
+    if len(key) != 8:
+        raise ValueError("the key has 8 bytes")
     turned = key[offset % 8 :] + key[: offset % 8]
     mask = turned * (len(data) // 8 + 1)
     size = len(data)
