@@ -1,4 +1,4 @@
-"""How soon subscribers hear: of a payment, of a block, and of a block that touches most of what they watch."""
+"""How soon subscribers hear: of a payment, of a block, and of a block that touches most of what is subscribed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from hashlib import sha256
+from itertools import islice
 from typing import Any
 
 from benchmarks.indexer.chain import ChainMaker, Payee
@@ -13,7 +14,7 @@ from benchmarks.indexer.questions import SCRIPT, median
 from benchmarks.indexer.servers import Node, Server
 from benchmarks.indexer.wire import Call, Conn, Load, connect
 
-WATCHED, SESSIONS = 10_000, 8
+SUBSCRIBED, SESSIONS = 10_000, 8
 
 
 def name(script: bytes) -> str:
@@ -21,20 +22,33 @@ def name(script: bytes) -> str:
     return sha256(script).digest()[::-1].hex()
 
 
-async def big_block(server: Server, node: Node, block: bytes, scripts: list[bytes]) -> dict[str, Any]:
-    """Milliseconds from the node's answer to the first header and to the last status, over several sessions."""
+async def big_block(server: Server, node: Node, maker: ChainMaker, txs: int) -> dict[str, Any]:
+    """Milliseconds from the node's answer to the first header and to the last status, over several sessions.
+
+    Subscribed are the scripts that the block touches, and others of the chain until there are enough of them.
+    """
+    block = maker.next_block(txs)
+    scripts = sorted(maker.touched)[:SUBSCRIBED]
+    scripts += islice((script for script in maker.facts.touches if script not in maker.touched), SUBSCRIBED)
     conns = await connect(server.port, SESSIONS)
-    shares = [[name(script) for script in scripts[n::SESSIONS]] for n in range(SESSIONS)]
-    for conn, share in zip(conns, shares, strict=True):
-        calls: list[Call] = [("blockchain.headers.subscribe", []), *((SCRIPT + "subscribe", [who]) for who in share)]
-        await Load(calls).over([conn], 200)
-    all_told = [conn.expect(len(share) + 1) for conn, share in zip(conns, shares, strict=True)]
+    subscribed, all_told, touched = 0, [], 0
+    for n, conn in enumerate(conns):
+        share = scripts[:SUBSCRIBED][n::SESSIONS]
+        calls: list[Call] = [(SCRIPT + "subscribe", [name(script)]) for script in share]
+        load = Load([("blockchain.headers.subscribe", []), *calls])
+        await load.over([conn], 200)
+        subscribed += len(share) - len(load.refused)
+        news = len(maker.touched.intersection(share))
+        touched += news
+        all_told.append(conn.expect(news + 1))
     await node.give([block])
     began = time.perf_counter()
     await asyncio.wait_for(asyncio.gather(*all_told), 60)
     for conn in conns:
         conn.close()
     return {
+        "subscribed": subscribed,
+        "touched": touched,
         "header_ms": round(1000 * (min(conn.first_noted for conn in conns) - began), 1),
         "last_status_ms": round(1000 * (max(conn.noted for conn in conns) - began), 1),
     }

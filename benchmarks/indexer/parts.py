@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.indexer.chain import ChainMaker, scrypt_of
-from benchmarks.indexer.news import WATCHED, big_block, payments
+from benchmarks.indexer.news import big_block, payments
 from benchmarks.indexer.questions import Sample, all_questions, beside_huge, check, compare, median
 from benchmarks.indexer.servers import Node, Server, electrumx, twinlock
 from benchmarks.indexer.siege import Siege
@@ -126,13 +126,10 @@ async def news(world: World, amount: Amount) -> Row:
         ours = await _ours(world, node)
         try:
             told = await payments(ours, node, maker, amount.rounds)
-            rows = []
-            for _ in range(amount.rounds):
-                block = maker.next_block(min(BLOCK_TXS, maker.facts.txs))
-                rows.append(await big_block(ours, node, block, sorted(maker.touched)[:WATCHED]))
+            txs = min(BLOCK_TXS, maker.facts.txs)
+            rows = [await big_block(ours, node, maker, txs) for _ in range(amount.rounds)]
             medians = {kind: median([row[kind] for row in rows]) for kind in rows[0]}
-            watched = min(WATCHED, len(maker.touched))
-            big = {"txs": BLOCK_TXS, "watched": watched, "rounds": amount.rounds, **medians}
+            big = {"txs": txs, "rounds": amount.rounds, **medians}
             return {"payments": told, "big_block": big, "polled": polled}
         finally:
             ours.stop()

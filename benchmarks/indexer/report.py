@@ -149,8 +149,9 @@ def _news(chains: list[Row]) -> str:
         f"## News\n\n{_ran(row)} Milliseconds from the node's answer; medians.\n\n{_fields(row['payments'])}"
         f"\nA node that does not call by itself ({polled.pop('node')}), asked twice a second:\n\n"
         f"{_fields(polled)}"
-        f"\nA block of {big['txs']:,d} transactions that touches {big['watched']:,d} watched scripts, over"
-        f" {big['rounds']} rounds: header {big['header_ms']} ms, last status {big['last_status_ms']} ms.\n"
+        f"\n{big['subscribed']:,.0f} subscribed scripts, and a block of {big['txs']:,d} transactions that touches"
+        f" {big['touched']:,.0f} of them, over {big['rounds']} rounds: header {big['header_ms']} ms, last status"
+        f" {big['last_status_ms']} ms.\n"
     )
 
 

@@ -21,7 +21,9 @@ async def test_the_benchmark_measures_a_tiny_chain(program: Callable[[str], Path
     assert rows["sync"]["txs"] == 600
     assert set(rows["sync"]["servers"]) == {"twinlock", "twinlock, --memory 300M", "twinlock, by REST"}
     assert rows["questions"]["checked"]["wrong"] == 0 < rows["questions"]["checked"]["entries"]
-    assert rows["news"]["big_block"]["last_status_ms"] > 0
+    big = rows["news"]["big_block"]
+    assert 0 < big["touched"] < big["subscribed"]
+    assert big["last_status_ms"] > 0
     result = merged({}, 600, rows)
     json.dumps(result)
     assert "| huge get_history |" in page(result)
