@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange, until
+from tests.server.conftest import BTC, EPOCH_MS, LOT, LTC, MARKET, RATE, Exchange, until
 from tests.server.trader import PATIENCE_S, Trader
 
 from twinlock.protocol import routes
@@ -151,3 +151,43 @@ async def test_an_order_whose_coin_was_spent_meanwhile_is_revoked_without_blame(
             await asyncio.sleep(0.05)
     assert len(exchange.running.manager.markets["ltc_btc"].book) == 0
     assert (await trader.connect()).score == 0
+
+
+async def test_a_suspension_that_is_only_scheduled_stops_no_epoch_that_was_open(exchange: Exchange) -> None:
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    await exchange.running.manager.suspend("ltc_btc", exchange.clock.now_ms() + 3_600_000)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    await exchange.crash()
+    await until(lambda: exchange.clock.now_ms() > (receipt.server_time // EPOCH_MS + 1) * EPOCH_MS)
+    await exchange.start()
+    await exchange.reconnect(trader)
+    await trader.connect()
+    await trader.booked(receipt.order_id, MARKET)
+    assert exchange.running.manager.markets["ltc_btc"].running_now
+
+
+async def test_a_book_that_a_suspension_was_to_empty_is_empty_after_a_restart(exchange: Exchange) -> None:
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    final = await exchange.running.manager.suspend("ltc_btc", persist=False)
+    await exchange.crash()
+    await until(lambda: exchange.clock.now_ms() > (final + 1) * EPOCH_MS)
+    await exchange.start()
+    await until(lambda: not len(exchange.running.manager.markets["ltc_btc"].book))
+    await exchange.reconnect(trader)
+    assert ((await trader.connect()).active_orders, (await trader.connect()).score) == ([], 0)
+    assert await status(trader, receipt) is OrderStatus.REVOKED
+
+
+async def test_a_resumption_that_is_scheduled_is_not_forgotten(exchange: Exchange) -> None:
+    manager = exchange.running.manager
+    final = await manager.suspend("ltc_btc")
+    await until(lambda: manager.markets["ltc_btc"].now() > final)
+    start = await manager.resume("ltc_btc", exchange.clock.now_ms() + 3_600_000)
+    await exchange.crash()
+    await exchange.start()
+    market = exchange.running.manager.markets["ltc_btc"]
+    assert (market.schedule.start_epoch, market.running_now) == (start, False)

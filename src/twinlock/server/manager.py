@@ -315,12 +315,14 @@ class DexManager:
         log.info("market loaded", market=terms.name, epoch_orders=len(waiting), dropped=len(dropped))
 
     async def _schedule(self, terms: MarketTerms) -> Schedule:
-        """A market starts with the current epoch, unless it was suspended when the server stopped."""
+        """A market starts with the current epoch, unless the operator decided otherwise before the server stopped."""
         row = await load_market(self._database, terms.name)
         now = epoch_index(self._clock.now_ms(), terms.epoch_ms)
-        if row is not None and row.final_epoch and row.epoch_ms == terms.epoch_ms:
+        if row is None or row.epoch_ms != terms.epoch_ms:
+            return Schedule(now)
+        if row.final_epoch:
             return Schedule(row.start_epoch, row.final_epoch, row.persist_book)
-        return Schedule(now)
+        return Schedule(max(row.start_epoch, now))
 
     async def _remember(self, market: MarketManager) -> None:
         terms, schedule = market.terms, market.schedule

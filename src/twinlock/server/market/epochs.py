@@ -47,7 +47,9 @@ class EpochCycle:
         self._state = state
         self._arrivals = arrivals
         self._told = told
-        self._closed: asyncio.Queue[_Collection] = asyncio.Queue()
+        self._closed: asyncio.Queue[_Collection | None] = asyncio.Queue()
+        self._first = state.now()
+        """The first epoch that is closed on time; `reopen` closes what a restart left of those before."""
         self.feeding = False
         """Whether epochs are processed, and the book's feed with them."""
         self.last_epoch_s = 0.0
@@ -57,7 +59,7 @@ class EpochCycle:
         """Close every epoch at its end, for ever; tell when a suspension ends."""
         state = self._state
         stood = False
-        for epoch in count(max(state.now(), state.schedule.start_epoch)):
+        for epoch in count(self._first):
             if stood and state.schedule.runs(epoch):
                 state.public.resumed(epoch)
             await self._sleep_until(epoch_end(epoch, state.terms.epoch_ms))
@@ -74,6 +76,9 @@ class EpochCycle:
         try:
             while True:
                 collection = await self._closed.get()
+                if collection is None:
+                    await self._suspended()
+                    continue
                 await self.process_epoch(collection.closed, await collection.preimages, resumed=collection.resumed)
                 if collection.closed.epoch == self._state.schedule.final_epoch:
                     await self._suspended()
@@ -82,9 +87,10 @@ class EpochCycle:
 
     def reopen(self, orders: Iterable[Order]) -> list[Order]:
         """Take up the epochs that a restart interrupted; the orders that no longer fit are returned."""
-        state = self._state
+        state, schedule = self._state, self._state.schedule
         misfits: list[Order] = []
         epochs: set[int] = set()
+        self._first = state.now()
         for order in orders:
             try:
                 state.core.submit(Submit(order))
@@ -97,10 +103,13 @@ class EpochCycle:
                 continue
             state.holdings.enter(order)
             epochs.add(epoch_index(order.server_time, state.terms.epoch_ms))
-        for epoch in sorted(epoch for epoch in epochs if epoch < state.schedule.start_epoch):
+        for epoch in sorted(epoch for epoch in epochs if epoch < self._first):
             closed = state.core.close(Close(epoch))
             collecting = collect_resumed(state.services.hub, state.services.clock, closed)
             self._closed.put_nowait(_Collection(closed, asyncio.create_task(collecting), resumed=True))
+        emptied = schedule.stopped(self._first) and not schedule.persist_book and schedule.final_epoch not in epochs
+        if emptied and len(state.core.book):
+            self._closed.put_nowait(None)  # the suspension took effect while nobody was here
         return misfits
 
     async def _sleep_until(self, moment_ms: int) -> None:
