@@ -110,6 +110,15 @@ async def maker_redeems_while_the_taker_sleeps(cast: Cast) -> None:
     await scene.assert_books({MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED})
 
 
+async def redemptions_are_never_reported(cast: Cast) -> None:
+    scene = await cast.scene(maker=withholding("report"), taker=withholding("report"))
+    await scene.match()
+    for party in Party:
+        await scene.ended(party, "swapped")
+    await scene.assert_books({MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED})
+    await scene.assert_outcomes(maker=Outcome.SWAP_SUCCESS, taker=Outcome.SWAP_SUCCESS)
+
+
 async def taker_never_redeems(cast: Cast) -> None:
     scene = await cast.scene(taker=withholding("redeem"))
     await scene.match()
@@ -231,6 +240,7 @@ PLAYS: dict[str, Play] = {
     "taker_sends_no_address": taker_sends_no_address,
     "maker_never_redeems": maker_never_redeems,
     "maker_redeems_while_the_taker_sleeps": maker_redeems_while_the_taker_sleeps,
+    "redemptions_are_never_reported": redemptions_are_never_reported,
     "taker_never_redeems": taker_never_redeems,
     **{f"maker_{name}": maker_forges(FORGERIES[name]) for name in OF_MAKERS},
     "maker_reuses_a_secret": maker_reuses_a_secret,

@@ -17,6 +17,7 @@ MATRIX: dict[str, tuple[str, ...]] = {
     "the maker is silent": ("maker_silent",),
     "the taker is silent": ("taker_silent",),
     "the maker redeems while the taker sleeps": ("maker_redeems_while_the_taker_sleeps",),
+    "a redemption that nobody reports": ("redemptions_are_never_reported",),
     "no redemption": ("maker_never_redeems", "taker_never_redeems"),
     "no address": ("maker_sends_no_address", "taker_sends_no_address"),
     "too little": ("maker_pays_too_little", "taker_pays_too_little"),

@@ -25,7 +25,7 @@ from twinlock.electrum.view import ChainView
 from twinlock.protocol import envelope
 from twinlock.protocol.envelope import MessageType
 from twinlock.protocol.orders import Side
-from twinlock.protocol.routes import MATCH
+from twinlock.protocol.routes import MATCH, REDEEM
 from twinlock.seams import Entropy, SystemEntropy
 from twinlock.simnet import traders
 from twinlock.simnet.clients import Client
@@ -159,7 +159,8 @@ class Daemon(Client):
 
 # Rogues --------------------------------------------------------------------------------------------------------------
 
-Withheld = Literal["address", "contract", "redeem", "refund"]
+Withheld = Literal["address", "contract", "redeem", "refund", "report"]
+"""What is kept from the chains; but "address" and "report" (that it redeemed) are kept from the exchange."""
 
 
 class Rogue:
@@ -288,7 +289,7 @@ class _ReticentView(ChainView):
 
 
 class _ReticentLink:
-    """Keeps the answers to `match`, with the address in them, while addresses are withheld."""
+    """Keeps the answers to `match`, with the address in them, or every `redeem`, while they are withheld."""
 
     def __init__(self, link: Link, withholds: set[Withheld]) -> None:
         self._link = link
@@ -298,7 +299,8 @@ class _ReticentLink:
     async def send(self, frame: bytes) -> None:
         message = envelope.decode_frame(frame)
         answers = message.type is MessageType.RESPONSE and message.id in self._matches
-        if not (answers and "address" in self._withholds):
+        withheld = "address" if answers else "report" if message.route == REDEEM.name else ""
+        if withheld not in self._withholds:
             await self._link.send(frame)
 
     async def receive(self) -> bytes:
