@@ -7,8 +7,8 @@ addresses for what the operator sells, such as prepaid bonds.
 >>> from twinlock.chain.bip32 import HDKey
 >>> btc = coin("btc", "regtest")
 >>> public = HDKey.from_seed(bytes(32)).neuter().text(btc)
->>> DexWallet(btc, public).address(0) == DexWallet(btc, public).address(0)
-True
+>>> DexWallet(btc, public).address(0)
+'bcrt1qltfy6gm2zyw2tdvr32u9mvkyhk4t0sa7e4r3zc'
 """
 
 from __future__ import annotations
