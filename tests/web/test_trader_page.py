@@ -109,8 +109,8 @@ async def test_a_trader_sees_trades_and_learns_that_the_client_is_gone(it: World
 
         await bob.limit(MARKET, Side.BUY, 10 * LOT, RATE)
         await it.server.close_epoch()
-        await page.get_by_role("button", name="buy 0.1 at 0.0025").click()
-        assert await page.locator("#rate").input_value() == "0.0025"
+        await page.get_by_role("button", name="buy 0.10 at 0.002500").click()
+        assert await page.locator("#rate").input_value() == "0.002500"
         await page.get_by_role("button", name="Sell", exact=True).click()
         await it.until(lambda: len(it.server.asked("limit")) == 3)
         await it.server.close_epoch()
@@ -137,6 +137,43 @@ async def test_a_trader_sees_trades_and_learns_that_the_client_is_gone(it: World
         await page.locator("#trouble").get_by_text("twinlock client run").wait_for()
         async with served(alice, address.url):
             await expect(page.locator("#trouble")).to_be_hidden()
+
+
+async def test_a_stop_waits_a_market_order_is_weighed_and_a_server_that_is_gone_is_told(it: World, page: Page) -> None:
+    alice, bob = it.traders["alice"], it.traders["bob"]
+    trouble: list[str] = []
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    async with passing(it), served(alice) as address:
+        for rate in (RATE, RATE - 1_000):
+            await bob.limit(MARKET, Side.BUY, 3 * LOT, rate)
+        await it.server.close_epoch()
+        await page.goto(f"{address.url}/#{alice.keyring.create('page', ['read', 'trade'])}")
+        await expect(page.locator("#venues .good")).to_have_text("exchange.test:7232tier 1")
+        await page.locator("#kind").select_option("market")
+        await page.get_by_text("Sell", exact=True).first.click()
+        await page.locator("#quantity").fill("0.05")
+        await expect(page.locator("#estimate")).to_contain_text("0.0001248 BTC")  # at both rates
+
+        await page.locator("#kind").select_option("stop")
+        await page.locator("#stop").fill("0.002")
+        await page.locator("#rate").fill("0.0019")
+        await page.locator("summary").click()
+        await page.locator("#expires").fill("30")
+        await page.get_by_role("button", name="Sell once the price is there").click()
+        await expect(page.locator("#conditions")).to_contain_text("falls to 0.002000")
+        (waiting,) = alice.venue().conditions.open()
+        assert (waiting.stop, waiting.rate, waiting.quantity) == (200_000, 190_000, 5 * LOT)
+        assert waiting.options.expiry > 0
+        await page.get_by_role("button", name="Give up").click()
+        await expect(page.locator("#conditions")).to_be_empty()
+
+        it.server.down = True
+        await it.server.hang_up()
+        await expect(page.locator("#trouble")).to_contain_text("exchange.test:7232: not connected.")
+        await expect(page.locator("#venues .bad")).to_be_visible()
+        it.server.down = False
+        await expect(page.locator("#trouble")).to_be_hidden(timeout=20_000)
+    assert trouble == []
 
 
 async def test_what_a_key_may_not_do_and_a_wrong_key_are_told(it: World, page: Page) -> None:

@@ -4,7 +4,7 @@ Nothing is loaded from elsewhere, and the files hold no secret: the key comes in
 sees.
 
 >>> sorted(pages())
-['/', '/api.js', '/draw.js', '/icon.svg', '/trader.css', '/trader.js', '/units.js']
+['/', '/api.js', '/book.js', '/draw.js', '/icon.svg', '/ticket.js', '/trader.css', '/trader.js', '/units.js']
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ _SCRIPT, _STYLE = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/api.js": ("api.js", _SCRIPT),
+    "/book.js": ("book.js", _SCRIPT),
     "/draw.js": ("draw.js", _SCRIPT),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/ticket.js": ("ticket.js", _SCRIPT),
     "/trader.css": ("trader.css", _STYLE),
     "/trader.js": ("trader.js", _SCRIPT),
     "/units.js": ("units.js", _SCRIPT),

@@ -147,21 +147,34 @@ class Epochs(Settlement):
             if owner is not None:
                 await owner.tell("nomatch", order_messages.NoMatch(order_id=Hex(order_id), crossed=order_id in crossed))
         statistics = result.statistics
-        await self.broadcast(
-            "epoch_report",
-            books.EpochReport(
-                market=MARKET,
-                epoch=index,
-                base_fee_rate=2,
-                quote_fee_rate=2,
-                match_summary=matcher.summary(result.matches),
-                start_stamp=index * EPOCH_MS,
-                end_stamp=(index + 1) * EPOCH_MS,
-                match_volume=statistics.volume,
-                quote_volume=statistics.quote_volume,
-                high_rate=statistics.high,
-                low_rate=statistics.low,
-                start_rate=statistics.start,
-                end_rate=statistics.end,
-            ),
+        report = books.EpochReport(
+            market=MARKET,
+            epoch=index,
+            base_fee_rate=2,
+            quote_fee_rate=2,
+            match_summary=matcher.summary(result.matches),
+            start_stamp=index * EPOCH_MS,
+            end_stamp=(index + 1) * EPOCH_MS,
+            match_volume=statistics.volume,
+            quote_volume=statistics.quote_volume,
+            high_rate=statistics.high,
+            low_rate=statistics.low,
+            start_rate=statistics.start,
+            end_rate=statistics.end,
+        )
+        self.reports.append(report)
+        await self.broadcast("epoch_report", report)
+
+    async def _candles(self, _peer: Peer, wanted: books.CandlesRequest) -> books.Candles:
+        """One for each epoch, whatever the length that was asked for."""
+        reports = self.reports[-wanted.count :]
+        return books.Candles(
+            start_stamps=[report.start_stamp for report in reports],
+            end_stamps=[report.end_stamp for report in reports],
+            match_volumes=[report.match_volume for report in reports],
+            quote_volumes=[report.quote_volume for report in reports],
+            high_rates=[report.high_rate for report in reports],
+            low_rates=[report.low_rate for report in reports],
+            start_rates=[report.start_rate for report in reports],
+            end_rates=[report.end_rate for report in reports],
         )

@@ -18,6 +18,7 @@ from twinlock.protocol.book import Book
 from twinlock.protocol.codes import RpcError
 from twinlock.protocol.envelope import Message, MessageType
 from twinlock.protocol.messages import account as accounts
+from twinlock.protocol.messages.book import EpochReport
 from twinlock.protocol.messages.explain import Explanation
 from twinlock.protocol.orders import Order
 from twinlock.protocol.routes import ROUTES
@@ -129,6 +130,7 @@ class Ground:
         self.mute: set[str] = set()
         self.knows_options = True
         self.explanation: Explanation | None = None
+        self.reports: list[EpochReport] = []
         """None: the route is not known, as on servers of the reference."""
         self.bend: Callable[[str, Any], Any] = lambda _, payload: payload
         self.seq = 0

@@ -1,6 +1,6 @@
 // What is there, drawn into the page. Text is only ever text: nothing that a server says becomes markup.
 
-import { decimalsOf, rateDecimals, text, time, until } from "./units.js";
+import { decimalsOf, digits, rateDecimals, text, time, until } from "./units.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -11,13 +11,13 @@ export function make(tag, members = {}, ...inner) {
   return found;
 }
 
-function rect(x, width, name) {
+export function rect(x, width, name) {
   const found = document.createElementNS(SVG, "rect");
   for (const [key, value] of Object.entries({ x: `${x}%`, width: `${width}%`, height: "100%", class: name })) found.setAttribute(key, value);
   return found;
 }
 
-function bar(name, parts) {
+export function bar(name, parts) {
   const found = document.createElementNS(SVG, "svg");
   found.setAttribute("class", name);
   found.setAttribute("aria-hidden", "true");
@@ -50,28 +50,6 @@ export function balances(rows) {
   });
 }
 
-export function book(market, told, choose) {
-  const base = decimalsOf(market.base_factor), rates = rateDecimals(market);
-  const most = Math.max(1, ...[...told.buys, ...told.sells].map((row) => row.quantity));
-  const side = (name, rows) => make("div", { className: name }, ...rows.map((row) => {
-    const rate = text(row.rate, rates);
-    const width = (100 * row.quantity) / most;
-    const quantity = make("span", { className: "quantity" }, text(row.quantity, base));
-    const own = make("span", { className: "own" }, row.own ? "●" : "");
-    if (row.own) own.title = "Yours";
-    const found = make("button", { type: "button", onclick: () => choose(rate) }, bar("", [rect(100 - width, width, "")]));
-    found.append(quantity, make("span", { className: "rate" }, rate), own);
-    found.setAttribute("aria-label", `${name === "sells" ? "sell" : "buy"} ${quantity.textContent} at ${rate}${row.own ? ", yours" : ""}`);
-    return found;
-  }));
-  const gap = told.buys.length && told.sells.length ? `gap ${text(told.sells[0].rate - told.buys[0].rate, rates)}` : "";
-  const last = market.last_rate ? `last ${text(market.last_rate, rates)}` : "";
-  const empty = told.buys.length + told.sells.length ? "" : "The book is empty.";
-  const middle = make("p", { className: "middle" }, [empty, last, gap].filter(Boolean).join(" · "));
-  const head = make("p", { className: "head" }, make("span", {}, "Quantity"), make("span", {}, "Rate"), make("span"));
-  return [head, side("sells", [...told.sells].reverse()), middle, side("buys", told.buys)];
-}
-
 function table(columns, rows, empty) {
   if (!rows.length) return [make("p", { className: "soft" }, empty)];
   const head = make("tr", {}, ...columns.map(([title, kind]) => make("th", { className: kind || "", scope: "col" }, title)));
@@ -84,16 +62,44 @@ function table(columns, rows, empty) {
   return [make("table", {}, make("thead", {}, head), make("tbody", {}, ...body))];
 }
 
+export function venues(rows) {
+  return rows.map((row) => {
+    const how = !row.connected ? "not connected" : row.account_id ? `tier ${row.tier}` : "no account";
+    return make("li", { className: row.connected ? (row.tier > 0 ? "good" : "idle") : "bad" }, row.host, make("span", { className: "soft" }, how));
+  });
+}
+
+/** What is to be said about the servers above all else; empty if all is well. */
+export function worry(venues) {
+  const away = venues.filter((row) => !row.connected).map((row) => row.host);
+  if (away.length) return [`${away.join(", ")}: not connected.`, "It is tried again and again. Swaps go on without it; orders wait."];
+  const without = venues.filter((row) => !(row.tier > 0)).map((row) => row.host);
+  if (without.length) return [`${without.join(", ")}: no bond counts there yet, so nothing can be ordered.`, "Post one: twinlock client bond post COIN."];
+  return ["", ""];
+}
+
 const byName = (markets, row) => markets.find((market) => market.name === row.market && market.host === row.host);
 
 function amount(markets, row, atoms) {
   const market = byName(markets, row);
   if (!market || !row.side) return "";
   const spends = row.type === "market" && row.side === "buy";
-  return text(atoms, decimalsOf(spends ? market.quote_factor : market.base_factor));
+  if (spends) return `${text(atoms, decimalsOf(market.quote_factor))} ${market.quote.toUpperCase()}`;
+  return text(atoms, decimalsOf(market.base_factor), digits(market.lot_size, decimalsOf(market.base_factor)));
 }
 
-const rate = (markets, row) => (byName(markets, row) && row.rate ? text(row.rate, rateDecimals(byName(markets, row))) : "");
+function rate(markets, row, atoms = row.rate) {
+  const market = byName(markets, row);
+  return market && atoms ? text(atoms, rateDecimals(market), digits(market.rate_step, rateDecimals(market))) : "";
+}
+
+const pair = (row) => row.market.toUpperCase().replace("_", "/");
+
+function action(title, label, work) {
+  const button = make("button", { type: "button", onclick: work }, title);
+  button.setAttribute("aria-label", label);
+  return button;
+}
 
 export function orders(markets, rows, cancel) {
   const open = ["sent", "epoch", "booked"];
@@ -101,12 +107,23 @@ export function orders(markets, rows, cancel) {
   shown.sort((a, b) => open.includes(b.status) - open.includes(a.status));
   const cells = shown.slice(0, 50).map((row) => {
     const stands = row.type === "limit" && row.status === "booked";
-    const button = stands ? make("button", { type: "button", onclick: () => cancel(row) }, "Cancel") : "";
-    if (stands) button.setAttribute("aria-label", `Cancel ${row.side} ${amount(markets, row, row.quantity)} ${row.market}`);
-    return [row.market, row.side, amount(markets, row, row.quantity), rate(markets, row), amount(markets, row, row.filled), row.status, time(row.time), button];
+    const label = `Cancel ${row.side} ${amount(markets, row, row.quantity)} ${row.market}`;
+    const button = stands ? action("Cancel", label, () => cancel(row)) : "";
+    return [pair(row), row.side, amount(markets, row, row.quantity), rate(markets, row), amount(markets, row, row.filled), row.status, time(row.time), button];
   });
   const columns = [["Market"], ["Side", "side"], ["Quantity", "number"], ["Rate", "number"], ["Filled", "number"], ["Status"], ["Placed", "soft"], [""]];
   return table(columns, cells, "No orders yet.");
+}
+
+export function conditions(markets, rows, cancel) {
+  const cells = rows.filter((row) => ["waiting", "reached"].includes(row.status)).map((row) => {
+    const resting = row.rest_rate ? `, or at ${rate(markets, row, row.rest_rate)}` : "";
+    const wait = `${row.side === "sell" ? "falls" : "rises"} to ${rate(markets, row, row.stop)}`;
+    const button = action("Give up", `Give up ${row.name}`, () => cancel(row));
+    return [pair(row), row.side, amount(markets, { ...row, type: "limit" }, row.quantity), wait, rate(markets, row) + resting, button];
+  });
+  const columns = [["Market"], ["Side", "side"], ["Quantity", "number"], ["Once the price"], ["Order at", "number"], [""]];
+  return cells.length ? [make("h3", {}, "Waiting for a price"), ...table(columns, cells, "")] : [];
 }
 
 const WORDS = {
@@ -119,19 +136,10 @@ export function swaps(markets, rows) {
   shown.sort((a, b) => !b.outcome - !a.outcome);
   const cells = shown.slice(0, 50).map((row) => {
     const market = byName(markets, row);
-    const quantity = market ? text(row.quantity, decimalsOf(market.base_factor)) : "";
+    const quantity = market ? amount(markets, { ...row, side: "-" }, row.quantity) : "";
     const safe = row.outcome ? "" : row.safe_until === null ? "any time" : until(row.safe_until) || "do not close now";
-    return [row.match_id.slice(0, 12), row.market, row.role, quantity, rate(markets, row), row.outcome || WORDS[row.status] || row.status, safe, time(row.time)];
+    return [row.match_id.slice(0, 12), pair(row), row.role, quantity, rate(markets, row), row.outcome || WORDS[row.status] || row.status, safe, time(row.time)];
   });
   const columns = [["Match", "soft"], ["Market"], ["Role"], ["Quantity", "number"], ["Rate", "number"], ["State"], ["Safe to close until"], ["Matched", "soft"]];
   return table(columns, cells, "No swaps yet.");
-}
-
-export function estimate(market, told) {
-  const of = (symbol) => decimalsOf(symbol === market.base ? market.base_factor : market.quote_factor);
-  const pays = (atoms) => `${text(atoms, of(told.pays))} ${told.pays.toUpperCase()}`;
-  const gets = (atoms) => `${text(atoms, of(told.gets))} ${told.gets.toUpperCase()}`;
-  const rows = [["You give at most", pays(told.worst.gives)], ["You get at least", gets(told.worst.gets)], ["Locked meanwhile", pays(told.locked)]];
-  if (told.missing) rows.push(["Missing", pays(told.missing)]);
-  return rows.flatMap(([title, value]) => [make("dt", {}, title), make("dd", {}, value)]);
 }

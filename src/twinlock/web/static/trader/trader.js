@@ -1,11 +1,13 @@
 // The trader's page: looks again whenever the client tells of something, and says so when the client is gone.
 
 import * as api from "./api.js";
+import * as bookside from "./book.js";
 import * as draw from "./draw.js";
-import { atoms, decimalsOf, rateDecimals, text, time, until } from "./units.js";
+import * as ticket from "./ticket.js";
+import { digits, rateDecimals, text, time, until } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
-const LOOK_MS = 400, BOOK_MS = 5000, RETRY_MS = 2000, EVENTS = 200;
+const LOOK_MS = 400, BOOK_MS = 5000, CHART_MS = 60_000, RETRY_CHART_MS = 15_000, RETRY_MS = 2000, EVENTS = 200;
 const TOLD = {
   notice: (e) => e.text,
   server_accused: (e) => `${e.host} broke the rules: ${e.accusation}`,
@@ -15,25 +17,27 @@ const TOLD = {
   swap_step: (e) => `swap ${e.match_id.slice(0, 8)}: ${e.step.replaceAll("_", " ")}`,
   swap_ended: (e) => `swap ${e.match_id.slice(0, 8)}: ${e.outcome}`,
   order_changed: (e) => (e.side ? `${e.side} order on ${e.market}: ${e.status}` : ""),
+  condition_changed: (e) => `${e.name}: ${e.status}${e.reason ? `, ${e.reason}` : ""}`,
   bond_changed: (e) => `bond in ${e.asset}: ${e.state}`,
   tier_changed: (e) => `tier ${e.tier} at ${e.host}`,
 };
 
-let markets = [], chosen = null, looking = 0, tag = crypto.randomUUID();
-
-const side = () => document.querySelector("input[name=side]:checked").value;
+let markets = [], chosen = null, looking = 0, charted = { market: "", at: 0 }, worry = ["", ""];
 
 // Looking -------------------------------------------------------------------------------------------------
 
 async function look() {
-  const [status, wallets, offered, orders, swaps] = await Promise.all(
-    ["/status", "/wallets", "/markets", "/orders", "/swaps"].map(api.get),
+  const [status, wallets, offered, orders, swaps, waiting] = await Promise.all(
+    ["/status", "/wallets", "/markets", "/orders", "/swaps", "/conditions"].map(api.get),
   );
   $("network").textContent = status.network;
   $("network").hidden = false;
   safe(status.safe_until);
+  $("venues").replaceChildren(...draw.venues(status.venues));
+  worry = draw.worry(status.venues);
   $("balances").replaceChildren(...draw.balances(wallets));
   $("orders").replaceChildren(...draw.orders(offered, orders, cancel));
+  $("conditions").replaceChildren(...draw.conditions(offered, waiting, giveUp));
   $("swaps").replaceChildren(...draw.swaps(offered, swaps));
   offer(offered);
   await lookAtBook();
@@ -45,12 +49,38 @@ function safe(second) {
   $("safe").classList.toggle("busy", second !== null);
 }
 
+/** Looking makes new objects of the same markets. */
+const stillChosen = (market) => market.host === chosen?.host && market.name === chosen.name;
+
 async function lookAtBook() {
-  if (!chosen) return;
-  const told = await api.get(`/markets/${chosen.name}/book?host=${encodeURIComponent(chosen.host)}`);
-  const place = $("book").scrollTop;
-  $("book").replaceChildren(...draw.book(chosen, told, (rate) => { $("rate").value = rate; estimate(); }));
-  $("book").scrollTop = place;
+  if (!chosen) return ticket.about(null, null);
+  const at = chosen, told = await api.get(`/markets/${at.name}/book?host=${encodeURIComponent(at.host)}`);
+  if (!stillChosen(at)) return;
+  const held = document.activeElement?.closest("#book button")?.getAttribute("aria-label");
+  $("book").replaceChildren(...bookside.book(at, told, ticket.take));
+  if (held) [...$("book").querySelectorAll("button")].find((row) => row.getAttribute("aria-label") === held)?.focus();
+  ticket.about(at, told);
+  title();
+  await lookAtPrices();
+}
+
+async function lookAtPrices() {
+  const at = chosen, name = `${at.host}/${at.name}`;
+  if (charted.market === name && Date.now() - charted.at < CHART_MS) return;
+  charted = { market: name, at: Date.now() };
+  try {
+    const candles = await api.get(`/markets/${at.name}/candles?bin=5m&count=288&host=${encodeURIComponent(at.host)}`);
+    if (stillChosen(at)) $("chart").replaceChildren(...bookside.chart(at, candles));
+  } catch (error) {
+    if (!(error instanceof api.Refusal)) throw error;
+    charted.at -= CHART_MS - RETRY_CHART_MS;
+    $("chart").replaceChildren(); // a server without candles has a book all the same
+  }
+}
+
+function title() {
+  const rate = chosen?.last_rate && text(chosen.last_rate, rateDecimals(chosen), digits(chosen.rate_step, rateDecimals(chosen)));
+  document.title = [rate, chosen && `${chosen.base}/${chosen.quote}`.toUpperCase(), "Twinlock"].filter(Boolean).join(" · ");
 }
 
 function offer(offered) {
@@ -64,9 +94,6 @@ function offer(offered) {
   }
   markets = offered;
   chosen = markets[$("market").value] || null;
-  $("quantity-unit").textContent = chosen ? `(${chosen.base.toUpperCase()}, lots of ${text(chosen.lot_size, decimalsOf(chosen.base_factor))})` : "";
-  $("rate-unit").textContent = chosen ? `(${chosen.quote.toUpperCase()} per ${chosen.base.toUpperCase()})` : "";
-  $("place").disabled = !chosen;
 }
 
 function soon() {
@@ -77,7 +104,7 @@ function soon() {
 async function attempt(work) {
   try {
     await work();
-    trouble("");
+    trouble(...worry);
     return true;
   } catch (error) {
     if (error instanceof api.Gone) gone();
@@ -90,44 +117,6 @@ async function attempt(work) {
 
 // Trading -------------------------------------------------------------------------------------------------
 
-function wanted() {
-  const quantity = atoms($("quantity").value, decimalsOf(chosen.base_factor)), rate = atoms($("rate").value, rateDecimals(chosen));
-  if (quantity === null || rate === null || !quantity || !rate) return null;
-  return { market: chosen.name, host: chosen.host, side: side(), quantity, rate, post_only: $("post-only").checked };
-}
-
-async function estimate() {
-  tag = crypto.randomUUID();
-  const order = chosen && wanted();
-  if (!order) return $("estimate").replaceChildren();
-  try {
-    $("estimate").replaceChildren(...draw.estimate(chosen, await api.post("/orders/estimate", order)));
-    say("");
-  } catch (error) {
-    if (!(error instanceof api.Refusal)) return;
-    $("estimate").replaceChildren();
-    say(error.message, error.fix);
-  }
-}
-
-async function place(event) {
-  event.preventDefault();
-  const order = wanted();
-  if (!order) return say("Quantity and rate are decimal numbers.", " ");
-  $("place").disabled = true;
-  try {
-    const placed = await api.post("/orders", { ...order, tag: `page-${tag}` }); // the same tag again places nothing
-    say(`Order ${placed.id.slice(0, 12)}: ${placed.status}.`);
-    tag = crypto.randomUUID();
-    soon();
-  } catch (error) {
-    if (error instanceof api.Refusal) say(error.message, error.fix || " ");
-    else say("No answer: press again, the order is placed once.", " ");
-  } finally {
-    $("place").disabled = false;
-  }
-}
-
 async function cancel(row) {
   await attempt(async () => {
     await api.remove(`/orders/${row.id}?host=${encodeURIComponent(row.host)}`);
@@ -135,27 +124,11 @@ async function cancel(row) {
   });
 }
 
-async function most() {
-  const rate = chosen && atoms($("rate").value, rateDecimals(chosen));
-  if (!rate) return say("Enter a rate first.", " ");
+async function giveUp(row) {
   await attempt(async () => {
-    const told = await api.get(`/markets/${chosen.name}/largest?host=${encodeURIComponent(chosen.host)}&side=${side()}&rate=${rate}`);
-    $("quantity").value = text(told.quantity, decimalsOf(chosen.base_factor));
-    await estimate();
+    await api.remove(`/conditions/${encodeURIComponent(row.name)}?host=${encodeURIComponent(row.host)}`);
+    soon();
   });
-}
-
-function say(message, wrong = "") {
-  $("answer").textContent = [message, wrong.trim()].filter(Boolean).join(" — ");
-  $("answer").classList.toggle("wrong", Boolean(wrong));
-}
-
-function turn() {
-  const buys = side() === "buy";
-  $("order").classList.toggle("buying", buys);
-  $("order").classList.toggle("selling", !buys);
-  $("place").textContent = buys ? "Buy" : "Sell";
-  estimate();
 }
 
 // The client comes and goes -----------------------------------------------------------------------------
@@ -167,13 +140,15 @@ function trouble(message, fix = "") {
 
 function gone() {
   document.body.classList.add("gone");
+  $("safe").textContent = $("main").hidden ? "" : "Do not rely on what stands here";
+  $("safe").classList.add("busy");
   trouble("The client does not answer.", "Swaps are settled only while it runs: start it again with “twinlock client run”. This page comes back by itself.");
 }
 
 function lock(message) {
   api.dropKey();
   document.body.classList.remove("gone");
-  $("main").hidden = true;
+  $("main").hidden = $("loading").hidden = true;
   $("unlock").hidden = false;
   trouble(message);
   $("key").focus();
@@ -181,6 +156,7 @@ function lock(message) {
 
 function heard(event) {
   const told = TOLD[event.event]?.(event);
+  if (event.event === "match_made") charted.at = 0;
   if (told) {
     const level = event.event === "server_accused" ? "error" : event.level || "";
     $("events").prepend(draw.make("li", { className: level }, draw.make("time", {}, time(event.at)), told));
@@ -192,9 +168,11 @@ function heard(event) {
 /** Look, then listen; when the client goes, try again until it is back. */
 async function open() {
   const again = () => setTimeout(open, RETRY_MS);
+  $("loading").hidden = !$("main").hidden;
+  $("unlock").hidden = true;
   if (!(await attempt(look))) return document.body.classList.contains("gone") && again();
   document.body.classList.remove("gone");
-  $("unlock").hidden = true;
+  $("loading").hidden = true;
   $("main").hidden = false;
   api.listen(heard, () => { gone(); again(); });
 }
@@ -212,14 +190,8 @@ function theme(flip = false) {
 }
 
 const KEYS = {
-  b: () => choose("buy"), s: () => choose("sell"), m: () => $("market").focus(), t: () => theme(true),
+  b: () => ticket.choose("buy"), s: () => ticket.choose("sell"), m: () => $("market").focus(), t: () => theme(true),
 };
-
-function choose(name) {
-  document.querySelector(`input[name=side][value=${name}]`).checked = true;
-  turn();
-  $("quantity").focus();
-}
 
 document.addEventListener("keydown", (event) => {
   const writes = ["INPUT", "SELECT", "TEXTAREA"].includes(event.target.tagName) && !["radio", "checkbox"].includes(event.target.type);
@@ -229,16 +201,12 @@ document.addEventListener("keydown", (event) => {
 });
 $("theme").onclick = () => theme(true);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => theme());
-$("market").onchange = () => { offer(markets); attempt(lookAtBook); estimate(); };
-for (const input of document.querySelectorAll("input[name=side]")) input.onchange = turn;
-for (const id of ["quantity", "rate"]) $(id).oninput = estimate;
-$("most").onclick = most;
-$("order").onsubmit = place;
+$("market").onchange = () => { offer(markets); attempt(lookAtBook).then(ticket.estimate); };
 $("unlock").onsubmit = (event) => { event.preventDefault(); api.keepKey($("key").value.trim()); $("key").value = ""; open(); };
 addEventListener("hashchange", () => { api.takeKey(); open(); });
 setInterval(() => document.body.classList.contains("gone") || $("main").hidden || attempt(lookAtBook), BOOK_MS);
 
 theme();
-turn();
+ticket.begin(soon);
 if (api.takeKey()) open();
 else lock("");

@@ -2,11 +2,12 @@
 
 export const decimalsOf = (factor) => String(factor).length - 1;
 
-export function text(atoms, decimals) {
+/** least: digits behind the point that are written even if they are zeros, so that columns line up. */
+export function text(atoms, decimals, least = 0) {
   const whole = BigInt(atoms);
   const digits = (whole < 0n ? -whole : whole).toString().padStart(decimals + 1, "0");
   const cut = digits.length - decimals;
-  const part = digits.slice(cut).replace(/0+$/, "");
+  const part = digits.slice(cut).replace(/0+$/, "").padEnd(Math.min(least, decimals), "0");
   return (whole < 0n ? "-" : "") + digits.slice(0, cut) + (part ? "." + part : "");
 }
 
@@ -18,6 +19,12 @@ export function atoms(written, decimals) {
   if (part.length > decimals) return null;
   const whole = BigInt((found[1] || "0") + part.padEnd(decimals, "0"));
   return whole > BigInt(Number.MAX_SAFE_INTEGER) ? null : Number(whole);
+}
+
+/** How many digits behind the point multiples of `step` may need. */
+export function digits(step, decimals) {
+  const part = text(step, decimals).split(".")[1];
+  return part ? part.length : 0;
 }
 
 /** Digits behind the point of a market's rate: a message-rate is quote atoms for 10^8 base atoms. */
