@@ -58,6 +58,52 @@ def test_what_cannot_be_used_is_named(flags: dict[str, object], message: str) ->
         make_env(load(None, {}, flags)[0])
 
 
+NONSENSE = [
+    ("coin", "5", "should be text"),
+    ("network", "[]", "should be text"),
+    ("services", "5", "a list of texts"),
+    ("services", "[5]", "should be text"),
+    ("services", '["tcp://127.0.0.1:99999"]', "not an address"),
+    ("daemon_url", "7", "a list of texts"),
+    ("data_dir", "5", "should be text"),
+    ("banner_file", "7", "should be text"),
+    ("drop_client", '"["', "no regular expression"),
+    ("memory", '"10M"', "at least 300M"),
+    ("memory", "-1", "not a size"),
+    ("max_sessions", "-5", "from 1 to"),
+    ("max_sessions", "true", "from 1 to"),
+    ("max_send", "1e400", "from 0 to"),
+    ("request_timeout", "nan", "from 1 to"),
+    ("bandwidth_unit_cost", "0", "from 1 to"),
+    ("initial_concurrent", "[1]", "from 1 to"),
+    ("subnet_ipv4", "33", "from 0 to 32"),
+    ("tor_proxy_port", "99999", "from 0 to 65,535"),
+    ("reorg_limit", "-3", "from 0 to"),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "message"), NONSENSE)
+def test_nonsense_in_a_file_is_named_with_the_file(field: str, value: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "indexer.toml"
+    file.write_text(f"{field} = {value}\n")
+    with pytest.raises(EnvError) as error:
+        load(file, {}, {})
+    assert str(error.value).startswith(f"{file}: ")
+    assert message in f"{error.value} {error.value.fix}"
+
+
+def test_what_is_less_than_wallets_can_do_with_is_raised_and_an_empty_path_is_none() -> None:
+    environ = {"DB_DIRECTORY": "d", "MAX_SEND": "5", "BANNER_FILE": "", "SSL_CERTFILE": " "}
+    env = make_env(load(None, environ, {})[0])
+    assert (env.max_send, env.banner_file, env.ssl_certificate) == (350_000, None, None)
+    with pytest.raises(EnvError, match="data_dir is not set"):
+        make_env(load(None, {"DB_DIRECTORY": ""}, {})[0])
+
+
+def test_an_address_is_written_as_it_can_be_read_again() -> None:
+    assert str(Service.parse("tcp://[::1]:50001")) == "tcp://[::1]:50001"
+
+
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "indexer.toml"
     file.write_text("reorg_limt = 7\n")

@@ -6,11 +6,12 @@ import asyncio
 import json
 import logging
 import os
+import re
 import resource
 import signal
 import socket
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +86,8 @@ def _toml_line(name: str, value: Any) -> str:
 
 
 def _hide(text: str) -> str:
-    """A URL without its password."""
-    scheme, mark, rest = text.partition("://")
-    return f"{scheme}://***@{rest.rpartition('@')[2]}" if mark and "@" in rest else text
+    """URLs, with commas between them, without their passwords."""
+    return ",".join(re.sub(r"://.*@", "://***@", url) for url in text.split(","))
 
 
 async def _run(env: Env) -> None:
@@ -141,7 +141,7 @@ def _tell_systemd(text: bytes) -> None:
     """Readiness, where a service manager waits for it."""
     address = os.environ.get("NOTIFY_SOCKET")
     if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.sendto(text, "\0" + address[1:] if address.startswith("@") else address)
 
 

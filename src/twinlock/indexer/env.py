@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from twinlock.errors import TwinlockError
-from twinlock.indexer.memory import DEFAULT_MEMORY
+from twinlock.indexer import values
+from twinlock.indexer.memory import DEFAULT_MEMORY, LEAST_MEMORY
 
 
 class EnvError(TwinlockError):
@@ -26,6 +27,13 @@ class EnvError(TwinlockError):
     code = "indexer.setting"
     fault = "user"
 
+
+_LEAST_SENT = 350_000
+"""Bytes of an answer that wallets have to be able to get, by the custom of Electrum servers."""
+
+_HOUR_MS = 3_600_000
+_DOORS = {"services": "--listen, --rpc-listen or --metrics-listen"}
+"""Flags that are called otherwise than what they set."""
 
 PROTOCOLS = ("tcp", "ssl", "ws", "wss", "rpc", "http")
 _LOCAL_PORTS = {"rpc": 8000, "http": 8001}
@@ -52,7 +60,8 @@ class Service(msgspec.Struct, frozen=True):
         return cls(url.scheme, host, port)
 
     def __str__(self) -> str:
-        return f"{self.protocol}://{self.host}:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.protocol}://{host}:{self.port}"
 
 
 class Env(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,8 +139,7 @@ class Env(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _services(value: Any) -> tuple[Service, ...]:
-    texts = value.split(",") if isinstance(value, str) else value
-    return tuple(Service.parse(text.strip()) for text in texts if text.strip())
+    return tuple(Service.parse(text) for text in values.texts(value))
 
 
 def _size(value: Any) -> int:
@@ -139,27 +147,17 @@ def _size(value: Any) -> int:
     match = re.fullmatch(r"(\d+)\s*([kmg]?)(i?b)?", str(value).strip().lower())
     if not match:
         raise EnvError(f"{value!r} is not a size", fix="write it as 600M")
-    return int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2]]
-
-
-def _seconds_or_count(value: Any) -> int:
-    return int(float(value))
+    size = int(match[1]) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2]]
+    if size < LEAST_MEMORY:
+        raise EnvError(f"memory cannot be {value}", fix=f"at least {LEAST_MEMORY >> 20}M are needed")
+    return size
 
 
 def _coin(value: Any) -> str:
     """ "Bitcoin" in other servers' files is our btc."""
     names = {"bitcoin": "btc", "litecoin": "ltc", "dogecoin": "doge"}
-    return names.get(str(value).lower(), str(value).lower())
-
-
-def _switch(value: Any) -> bool:
-    """In other servers' files any text means on, and none off."""
-    return str(value).strip().lower() not in ("", "0", "false", "no", "off")
-
-
-def _urls(value: Any) -> str:
-    urls = value.split(",") if isinstance(value, str) else value
-    return ",".join(url if "//" in url else f"http://{url}" for text in urls if (url := text.strip()))
+    name = values.text(value).lower()
+    return names.get(name, name)
 
 
 def _discovery(value: Any) -> str:
@@ -167,7 +165,7 @@ def _discovery(value: Any) -> str:
     text = str(value).lower()
     if text not in ("self", "off", "0", "false", "no", "", "on", "1", "true", "yes"):
         raise EnvError(f"peer_discovery cannot be {value!r}", fix="on, off (a fixed list) or self (only ourselves)")
-    return text if text == "self" else ("on" if _switch(text) else "off")
+    return text if text == "self" else ("on" if values.switch(text) else "off")
 
 
 def _level(value: Any) -> str:
@@ -205,45 +203,51 @@ class Setting:
 
 SETTINGS = (
     Setting("coin", "COIN", _coin, "Which coin: btc, ltc, ..."),
-    Setting("network", "NET", str, "Which of its chains: mainnet, testnet, regtest, ..."),
-    Setting("daemon_url", "DAEMON_URL", _urls, "The node's RPC: http://user:password@host:port, or several, in order."),
-    Setting("node_dir", "DAEMON_DIR", Path, "The node's data directory, with its cookie; found when it is the usual."),
-    Setting("data_dir", "DB_DIRECTORY", Path, "Where the index lives."),
+    Setting("network", "NET", values.text, "Which of its chains: mainnet, testnet, regtest, ..."),
+    Setting("daemon_url", "DAEMON_URL", values.urls, "The node's RPC: http://user:password@host:port; or several."),
+    Setting("node_dir", "DAEMON_DIR", values.path, "The node's data directory, with its cookie; found if usual."),
+    Setting("data_dir", "DB_DIRECTORY", values.path, "Where the index lives."),
     Setting("services", "SERVICES", _services, "Where to listen: tcp, ssl, ws, wss, rpc or http://host:port, ..."),
     Setting("report_services", "REPORT_SERVICES", _reported, "What to tell others of: ssl://my.host.org:50002, ..."),
-    Setting("zmq", "ZMQ", str, "The node's publisher; asked from the node when not given."),
-    Setting("blocks_dir", "BLOCKS_DIR", Path, "The node's block files; found through the node when on this machine."),
-    Setting("use_block_files", "USE_BLOCK_FILES", _switch, "Read the node's block files where they can be read."),
-    Setting("poll_ms", "DAEMON_POLL_INTERVAL_BLOCKS", _seconds_or_count, "How often to ask a silent node, ms."),
-    Setting("reorg_limit", "REORG_LIMIT", _seconds_or_count, "Blocks that can be undone; the coin's custom when 0."),
+    Setting("zmq", "ZMQ", values.text, "The node's publisher; asked from the node when not given."),
+    Setting("blocks_dir", "BLOCKS_DIR", values.path, "The node's block files; found through a node on this machine."),
+    Setting("use_block_files", "USE_BLOCK_FILES", values.switch, "Read the node's block files where they can be read."),
+    Setting("poll_ms", "DAEMON_POLL_INTERVAL_BLOCKS", values.number(0, _HOUR_MS), "How often to ask a quiet node, ms."),
+    Setting(
+        "reorg_limit", "REORG_LIMIT", values.number(0, 1 << 31), "Blocks that can be undone; the coin's custom if 0."
+    ),
     Setting("memory", "MEMORY", _size, "What the program may hold in memory, at most: 300M or more."),
-    Setting("max_sessions", "MAX_SESSIONS", _seconds_or_count, "Wallets connected at once."),
-    Setting("max_recv", "MAX_RECV", _seconds_or_count, "Bytes of one request."),
-    Setting("max_send", "MAX_SEND", _seconds_or_count, "Bytes of one answer."),
-    Setting("session_timeout", "SESSION_TIMEOUT", _seconds_or_count, "Seconds of silence after which one is dropped."),
-    Setting("cost_soft_limit", "COST_SOFT_LIMIT", _seconds_or_count, "Cost from which a session is slowed; 0 never."),
-    Setting("cost_hard_limit", "COST_HARD_LIMIT", _seconds_or_count, "Cost at which a session is dropped; 0 never."),
-    Setting("bandwidth_unit_cost", "BANDWIDTH_UNIT_COST", _seconds_or_count, "Bytes, in or out, that cost 1."),
-    Setting("request_sleep_ms", "REQUEST_SLEEP", _seconds_or_count, "The longest pause above the soft limit, ms."),
-    Setting("initial_concurrent", "INITIAL_CONCURRENT", _seconds_or_count, "Questions to the node at once, a session."),
-    Setting("request_timeout", "REQUEST_TIMEOUT", _seconds_or_count, "Seconds after which a request is given up."),
-    Setting("subnet_ipv4", "SESSION_GROUP_BY_SUBNET_IPV4", _seconds_or_count, "Size of the networks charged as one."),
-    Setting("subnet_ipv6", "SESSION_GROUP_BY_SUBNET_IPV6", _seconds_or_count, "The same for IPv6."),
-    Setting("drop_client", "DROP_CLIENT", str, "Refuse clients whose name matches this expression."),
-    Setting("banner_file", "BANNER_FILE", Path, "A file with the text that wallets show; read again for each."),
-    Setting("tor_banner_file", "TOR_BANNER_FILE", Path, "The same for those who come through Tor."),
-    Setting("donation_address", "DONATION_ADDRESS", str, "Where wallets offer to send thanks."),
+    Setting("max_sessions", "MAX_SESSIONS", values.number(1), "Wallets connected at once."),
+    Setting("max_recv", "MAX_RECV", values.number(1000), "Bytes of one request."),
+    Setting("max_send", "MAX_SEND", values.at_least(_LEAST_SENT), "Bytes of one answer."),
+    Setting("session_timeout", "SESSION_TIMEOUT", values.number(1), "Seconds of silence after which one is dropped."),
+    Setting("cost_soft_limit", "COST_SOFT_LIMIT", values.number(), "Cost from which a session is slowed; 0 never."),
+    Setting("cost_hard_limit", "COST_HARD_LIMIT", values.number(), "Cost at which a session is dropped; 0 never."),
+    Setting("bandwidth_unit_cost", "BANDWIDTH_UNIT_COST", values.number(1), "Bytes, in or out, that cost 1."),
+    Setting("request_sleep_ms", "REQUEST_SLEEP", values.number(), "The longest pause above the soft limit, ms."),
+    Setting("initial_concurrent", "INITIAL_CONCURRENT", values.number(1), "Questions to the node at once, a session."),
+    Setting("request_timeout", "REQUEST_TIMEOUT", values.number(1), "Seconds after which a request is given up."),
+    Setting("subnet_ipv4", "SESSION_GROUP_BY_SUBNET_IPV4", values.number(0, 32), "Networks that are charged as one."),
+    Setting("subnet_ipv6", "SESSION_GROUP_BY_SUBNET_IPV6", values.number(0, 128), "The same for IPv6."),
+    Setting("drop_client", "DROP_CLIENT", values.pattern, "Refuse clients whose name matches this expression."),
+    Setting("banner_file", "BANNER_FILE", values.path, "A file with the text that wallets show; read again for each."),
+    Setting("tor_banner_file", "TOR_BANNER_FILE", values.path, "The same for those who come through Tor."),
+    Setting("donation_address", "DONATION_ADDRESS", values.text, "Where wallets offer to send thanks."),
     Setting("peer_discovery", "PEER_DISCOVERY", _discovery, "Look for other servers: on, off (a list), self."),
-    Setting("peer_announce", "PEER_ANNOUNCE", _switch, "Tell other servers of us, where report_services is set."),
-    Setting("force_proxy", "FORCE_PROXY", _switch, "Reach other servers through the Tor proxy only."),
-    Setting("tor_proxy_host", "TOR_PROXY_HOST", str, "Where a Tor proxy runs."),
-    Setting("tor_proxy_port", "TOR_PROXY_PORT", _seconds_or_count, "Its port; looked for at 9050, 9150, 1080 when 0."),
-    Setting("blacklist_url", "BLACKLIST_URL", str, "A JSON list of servers to keep away from."),
-    Setting("irc", "IRC", str, "Meet other servers by IRC too: irc://host:port/channel. Off when empty."),
-    Setting("ssl_certificate", "SSL_CERTFILE", Path, "The TLS certificate; made at the first start when not given."),
-    Setting("ssl_key", "SSL_KEYFILE", Path, "Its key."),
+    Setting("peer_announce", "PEER_ANNOUNCE", values.switch, "Tell other servers of us, where report_services is set."),
+    Setting("force_proxy", "FORCE_PROXY", values.switch, "Reach other servers through the Tor proxy only."),
+    Setting("tor_proxy_host", "TOR_PROXY_HOST", values.text, "Where a Tor proxy runs."),
+    Setting(
+        "tor_proxy_port", "TOR_PROXY_PORT", values.number(0, 65535), "Its port; looked for at 9050, 9150, 1080 if 0."
+    ),
+    Setting("blacklist_url", "BLACKLIST_URL", values.text, "A JSON list of servers to keep away from."),
+    Setting("irc", "IRC", values.text, "Meet other servers by IRC too: irc://host:port/channel. Off when empty."),
+    Setting(
+        "ssl_certificate", "SSL_CERTFILE", values.path, "The TLS certificate; made at the first start if not given."
+    ),
+    Setting("ssl_key", "SSL_KEYFILE", values.path, "Its key."),
     Setting("log_level", "LOG_LEVEL", _level, "What is logged: debug, info, warning or error."),
-    Setting("log_sessions", "LOG_SESSIONS", _seconds_or_count, "Seconds between two lines on the state; 0 for none."),
+    Setting("log_sessions", "LOG_SESSIONS", values.number(), "Seconds between two lines on the state; 0 for none."),
 )
 
 UNUSED: Mapping[str, str] = {
@@ -279,6 +283,8 @@ def load(
             settings[setting.field] = setting.parse(value)
         except ValueError as error:
             raise EnvError(f"{origin}: {value!r} will not do for {setting.field}: {error}") from error
+        except EnvError as error:
+            raise EnvError(f"{origin}: {error}", fix=error.fix) from error
         origins[setting.field] = origin
 
     content = _read_toml(file) if file else {}
@@ -291,13 +297,13 @@ def load(
         if setting.variable in environ:
             take(setting, environ[setting.variable], f"${setting.variable}")
         if flags.get(setting.field) not in (None, "", ()):
-            take(setting, flags[setting.field], f"--{setting.field.replace('_', '-')}")
+            take(setting, flags[setting.field], _DOORS.get(setting.field, f"--{setting.field.replace('_', '-')}"))
     return settings, origins
 
 
 def make_env(settings: Mapping[str, Any]) -> Env:
     """Raises EnvError when something that has no default is missing."""
-    if "data_dir" not in settings:
+    if settings.get("data_dir") is None:
         raise EnvError("data_dir is not set", fix="give --data-dir")
     merged = {**COIN_DEFAULTS.get(settings.get("coin", "btc"), {}), **settings}
     return Env(**merged)
