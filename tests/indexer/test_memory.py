@@ -71,7 +71,7 @@ def test_what_a_process_holds_is_known_here() -> None:
 
 
 def test_caches_keep_within_their_bytes() -> None:
-    statuses, trees = StatusCache(33_000), TreeCache(100)
+    statuses, trees = StatusCache(33_000), TreeCache(700)
     for number in range(1000):
         statuses.put(number.to_bytes(11, "big"), "x")
         trees.put(number, bytes(30))

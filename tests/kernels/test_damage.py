@@ -113,12 +113,13 @@ def test_an_output_of_the_block_itself_is_spent_once(kernel: ModuleType) -> None
 
 
 @both
-@pytest.mark.parametrize(("count", "position"), [(5, 5), (5, -1), (0, 0), (9, 1), (2**62, 3), (2**63 - 1, 0)])
+@pytest.mark.parametrize(("count", "position"), [(13, 13), (13, -1), (0, 0), (17, 1), (3000, 2999), (13, 2**63 - 1)])
 def test_a_tree_has_no_branch_of_another_leaf(kernel: ModuleType, count: int, position: int) -> None:
-    tree = kernel.merkle_tree(b"".join(bytes([n]) * 32 for n in range(5)))
-    assert kernel.merkle_branch_json(tree, 5, 4).count(b'"') == 6
+    leaves = b"".join(n.to_bytes(32, "big") for n in range(3000))
+    tree = kernel.merkle_tree(leaves[: 32 * 13])
+    assert kernel.merkle_branch_json(tree, leaves[: 32 * 13], 12).count(b'"') == 8
     with pytest.raises(ValueError, match="no such leaf"):
-        kernel.merkle_branch_json(tree, count, position)
+        kernel.merkle_branch_json(tree, leaves[: 32 * count], position)
 
 
 @both

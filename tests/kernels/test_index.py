@@ -7,11 +7,13 @@ from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.indexer.chains import Block, random_chain
 
+from twinlock.indexer.merkle import branch_and_root
 from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.kernels import index, index_plain
 from twinlock.kernels.scan import INPUT, scan_block
@@ -166,7 +168,8 @@ def test_a_status_goes_on_from_an_earlier_one(kernel: ModuleType, seed: int, fir
 def test_a_list_with_a_repeated_end_has_no_root() -> None:
     a, b, c = (bytes([n]) * 32 for n in range(3))
     for kernel in KERNELS:
-        assert kernel.merkle_root(a + b + c) == kernel.merkle_tree(a + b + c)[-32:]
+        many = b"".join(bytes([n]) * 32 for n in range(21))
+        assert kernel.merkle_root(many) == kernel.merkle_tree(many)[-32:]
         assert kernel.merkle_root(a) == a
         for leaves in (b"", a + b + c + c):
             with pytest.raises(ValueError, match="no root"):
@@ -180,7 +183,15 @@ def test_merkle_twins_agree(case: tuple[int, int]) -> None:
     leaves = b"".join(sha256(bytes([n])).digest() for n in range(count))
     tree = index.merkle_tree(leaves)
     assert tree == index_plain.merkle_tree(leaves)
-    assert index.merkle_branch_json(tree, count, position) == index_plain.merkle_branch_json(tree, count, position)
+    branch = index.merkle_branch_json(tree, leaves, position)
+    assert branch == index_plain.merkle_branch_json(tree, leaves, position)
+    siblings, _ = branch_and_root([leaves[at : at + 32] for at in range(0, 32 * count, 32)], position)
+    assert branch == msgspec.json.encode([sibling[::-1].hex() for sibling in siblings])
+    for kernel in KERNELS:
+        for short, where in ((tree[:-33], position), (tree, count), (tree, -1)):
+            if tree or where != position:
+                with pytest.raises(ValueError, match="no such leaf"):
+                    kernel.merkle_branch_json(short, leaves, where)
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.__name__)

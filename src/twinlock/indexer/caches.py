@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-_PER_STATUS, _PER_PROGRESS = 330, 400
-"""Bytes that an entry takes, about."""
+_PER_STATUS, _PER_PROGRESS, _PER_TREE = 330, 400, 200
+"""Bytes that an entry takes, about; a tree's nodes come on top."""
 
 
 class StatusCache:
@@ -63,7 +63,7 @@ class StatusCache:
 
 
 class TreeCache:
-    """Merkle trees of blocks, by height, up to a number of bytes."""
+    """Merkle trees of blocks (what `merkle_tree` gives), by height, up to a number of bytes."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -80,9 +80,9 @@ class TreeCache:
     def put(self, height: int, tree: bytes) -> None:
         """Keep a tree."""
         self._kept[height] = tree
-        self._size += len(tree)
+        self._size += len(tree) + _PER_TREE
         while self._size > self._limit and len(self._kept) > 1:
-            self._size -= len(self._kept.popitem(last=False)[1])
+            self._size -= len(self._kept.popitem(last=False)[1]) + _PER_TREE
 
     def clear(self) -> None:
         """Forget all: blocks were replaced."""

@@ -95,7 +95,7 @@ class View:
         if tree is None:
             tree = merkle_tree(leaves)
             self._trees.put(height, tree)
-        return msgspec.Raw(merkle_branch_json(tree, len(leaves) // 32, position))
+        return msgspec.Raw(merkle_branch_json(tree, leaves, position))
 
     def raw_transaction(self, place: Place) -> bytes | None:
         """A confirmed transaction from the node's block files; None when it is not to be had there."""

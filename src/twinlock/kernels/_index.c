@@ -560,7 +560,7 @@ static PyObject *sort_outpoints_of(PyObject *self, PyObject *args) {
     return result;
 }
 
-/* -- Merkle trees over transaction hashes: all levels below the root, one after the other */
+/* -- Merkle trees over transaction hashes */
 
 static PyObject *merkle_root(PyObject *self, PyObject *args) {
     Py_buffer leaves;
@@ -579,17 +579,16 @@ static PyObject *merkle_tree(PyObject *self, PyObject *args) {
     (void)self;
     if (!PyArg_ParseTuple(args, "y*", &leaves)) return NULL;
     vec out = {0};
-    size_t count = (size_t)leaves.len / 32, level = 0;
-    int failed = vec_room(&out, (size_t)leaves.len * 2 + 2048);
-    if (!failed) {
-        memcpy(out.data, leaves.buf, count * 32);
-        out.size = count * 32;
+    const size_t leaf_count = (size_t)leaves.len / 32;
+    size_t count = above(leaf_count, GROUP_LEVEL), level = 0;
+    int failed = leaf_count <= 1 << GROUP_LEVEL ? 0 : vec_room(&out, 64 * count + 2048);
+    if (out.data) {
+        for (size_t i = 0; i < count; i++, out.size += 32) merkle_node(leaves.buf, leaf_count, GROUP_LEVEL, i, out.data + out.size);
         while (count > 1) {
             const size_t next = out.size;
-            for (size_t i = 0; i < count; i += 2) {
+            for (size_t i = 0; i < count; i += 2, out.size += 32) {
                 const uint8_t *left = out.data + level + 32 * i, *right = i + 1 < count ? left + 32 : left;
                 merkle_pair(left, right, out.data + out.size);
-                out.size += 32;
             }
             level = next;
             count = (count + 1) / 2;
@@ -602,27 +601,33 @@ static PyObject *merkle_tree(PyObject *self, PyObject *args) {
 }
 
 static PyObject *merkle_branch_json(PyObject *self, PyObject *args) {
-    Py_buffer tree;
-    Py_ssize_t count, position;
+    Py_buffer tree, leaves;
+    Py_ssize_t position;
     (void)self;
-    if (!PyArg_ParseTuple(args, "y*nn", &tree, &count, &position)) return NULL;
+    if (!PyArg_ParseTuple(args, "y*y*n", &tree, &leaves, &position)) return NULL;
     char text[64 * 68], *at = text;
-    const uint8_t *level = tree.buf, *end = level + tree.len;
+    const size_t leaf_count = (size_t)leaves.len / 32;
+    const uint8_t *row = tree.buf, *end = row + tree.len;
+    int good = position >= 0 && (size_t)position < leaf_count;
     *at++ = '[';
-    int good = position >= 0 && position < count;
-    while (count > 1 && (good = good && count <= (end - level) / 32)) {
-        Py_ssize_t sibling = (position ^ 1) < count ? position ^ 1 : position;
-        if (at[-1] != '[') *at++ = ',';
+    for (size_t level = 0, count = leaf_count, index = (size_t)position; good && count > 1; level++, index /= 2) {
+        const size_t sibling = (index ^ 1) < count ? index ^ 1 : index;
+        uint8_t node[32];
+        if (level < GROUP_LEVEL) merkle_node(leaves.buf, leaf_count, level, sibling, node);
+        else if ((good = count <= (size_t)(end - row) / 32)) {
+            memcpy(node, row + 32 * sibling, 32);
+            row += 32 * count;
+        }
+        if (level) *at++ = ',';
         *at++ = '"';
-        put_hash_text(at, level + 32 * sibling);
+        put_hash_text(at, node);
         at[64] = '"';
         at += 65;
-        level += 32 * count;
         count = (count + 1) / 2;
-        position /= 2;
     }
     *at++ = ']';
     PyBuffer_Release(&tree);
+    PyBuffer_Release(&leaves);
     if (!good) return PyErr_Format(PyExc_ValueError, "the tree has no such leaf");
     return PyBytes_FromStringAndSize(text, at - text);
 }
@@ -645,7 +650,7 @@ static PyMethodDef methods[] = {
     {"find", find, METH_VARARGS, "find(segments, txid) -> (height, position) or None"},
     {"output", output, METH_VARARGS, "output(segments, txid, vout) -> (hashx, value) or None"},
     {"merkle_root", merkle_root, METH_VARARGS, "merkle_root(leaves) -> root"},
-    {"merkle_tree", merkle_tree, METH_VARARGS, "merkle_tree(leaves) -> all levels"},
+    {"merkle_tree", merkle_tree, METH_VARARGS, "merkle_tree(leaves) -> the levels above groups"},
     {"merkle_branch_json", merkle_branch_json, METH_VARARGS, "merkle_branch_json(tree, leaves, position) -> JSON list"},
     {NULL, NULL, 0, NULL},
 };

@@ -4,7 +4,7 @@
 #define TWINLOCK_INDEX_BUILD_H
 
 #include "index_segment.h"
-#include "merkle_root.h"
+#include "merkle.h"
 #include "scan_block.h"
 
 #define PARTS 256 /* by the leading byte of a key, so that each part's work fits into the processor's cache */

@@ -24,7 +24,10 @@ from hashlib import sha256
 from itertools import groupby, islice, pairwise
 from typing import NamedTuple
 
-from twinlock.kernels.scan_plain import HASHX, INPUT, OUTPUT, scan_block, sha256d
+from twinlock.kernels.merkle_plain import merkle_branch_json as merkle_branch_json
+from twinlock.kernels.merkle_plain import merkle_root as merkle_root
+from twinlock.kernels.merkle_plain import merkle_tree as merkle_tree
+from twinlock.kernels.scan_plain import HASHX, INPUT, OUTPUT, scan_block
 
 BLOCK = struct.Struct("<QIIIIQ")
 SCRIPT = struct.Struct("<11sIBI")
@@ -405,54 +408,6 @@ def output(segments: Segments, tx_hash: bytes, vout: int, /) -> tuple[bytes, int
             gone = {(s.funding, s.vout) for later in segments[number + 1 :] for s in later.spends}
             return None if (segment.first_tx + tx, vout) in gone else (coin.hashx, coin.value)
     return None
-
-
-def merkle_root(leaves: Buffer, /) -> bytes:
-    """The root over at least one hash.
-
-    Raises ValueError where two neighbours are equal on any level: a shorter list would give the same root
-    (CVE-2012-2459).
-    """
-    level = [bytes(leaves[at : at + 32]) for at in range(0, len(leaves), 32)]
-    while len(level) > 1:
-        pairs = list(zip(level[::2], level[1::2], strict=False))
-        if any(left == right for left, right in pairs):
-            raise ValueError("the hashes have no root of their own")
-        pairs += [(level[-1], level[-1])] if len(level) % 2 else []
-        level = [sha256d(left + right) for left, right in pairs]
-    if not level:
-        raise ValueError("the hashes have no root of their own")
-    return level[0]
-
-
-def merkle_tree(leaves: Buffer, /) -> bytes:
-    """All levels of the tree, leaves first, 32 bytes a node."""
-    level = [bytes(leaves[at : at + 32]) for at in range(0, len(leaves), 32)]
-    tree = list(level)
-    while len(level) > 1:
-        pairs = [(level[n], level[min(n + 1, len(level) - 1)]) for n in range(0, len(level), 2)]
-        level = [sha256d(left + right) for left, right in pairs]
-        tree += level
-    return b"".join(tree)
-
-
-def merkle_branch_json(tree: Buffer, count: int, position: int, /) -> bytes:
-    """The branch of a leaf as a JSON list, given the tree over `count` leaves.
-
-    Raises ValueError where the tree has no such leaf, or is not as large.
-    """
-    branch: list[str] = []
-    start = 0
-    if not 0 <= position < count:
-        raise ValueError("the tree has no such leaf")
-    while count > 1:
-        if start + 32 * count > len(tree):
-            raise ValueError("the tree has no such leaf")
-        sibling = start + 32 * min(position ^ 1, count - 1)
-        branch.append(f'"{bytes(tree[sibling : sibling + 32])[::-1].hex()}"')
-        start += 32 * count
-        count, position = (count + 1) // 2, position // 2
-    return f"[{','.join(branch)}]".encode()
 
 
 def names(scripts: Buffer) -> set[bytes]:
