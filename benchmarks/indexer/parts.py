@@ -82,10 +82,12 @@ async def questions(world: World, amount: Amount) -> Row:
                 await theirs.sync(world.blocks)
                 try:
                     result["compared"] = await compare(ours, theirs, sample)
+                    node.warm()
                     result["electrumx"] = await all_questions(theirs, sample, amount.requests // 5, 64)
                 finally:
                     theirs.stop()
             result["checked"] = await check(ours, sample)
+            node.warm()
             result["twinlock"] = await all_questions(ours, sample, amount.requests, 8)
         finally:
             ours.stop()

@@ -126,7 +126,7 @@ def _questions(chains: list[Row]) -> str:
         )
     head = ["request", "CPU µs", "per s", "p50 ms", "p99 ms", "ElectrumX CPU µs", "times less", "wanted"]
     head += ["Fulcrum CPU µs", "times less", "CPU µs on the smallest chain"]
-    text = f"## Questions\n\n{_ran(large)}\n\n{table(head, rows)}\n"
+    text = f"## Questions\n\n{_ran(large)} Each server finds the node's block files in memory.\n\n{table(head, rows)}\n"
     if both := large.get("compared"):
         text += f"{both['asked']:,d} answers compared with ElectrumX's, {both['different']} different.\n"
     checked = large["checked"]

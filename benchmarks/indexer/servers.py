@@ -76,6 +76,13 @@ class Node:
             if (refused := await self.rpc("submitblock", block.hex())) is not None:
                 raise RuntimeError(refused)
 
+    def warm(self) -> None:
+        """Read the block files, so that what is measured finds them in memory: a system may have let go of them."""
+        for file in sorted(self.folder.glob("regtest/blocks/blk*.dat")):
+            with file.open("rb") as blocks:
+                while blocks.read(1 << 20):
+                    pass
+
     async def version(self) -> str:
         return str((await self.rpc("getnetworkinfo"))["subversion"])
 
