@@ -12,6 +12,7 @@ from tests.vectors_for_tests import electrum_vectors
 
 from twinlock.electrum.errors import FrameError
 from twinlock.electrum.framing import (
+    BATCH_LIMIT,
     LineDecoder,
     Note,
     Reply,
@@ -121,6 +122,19 @@ def test_the_size_of_a_batch_is_checked_before_its_members() -> None:
         decode_requests(line, limit=9)
     with pytest.raises(FrameError, match="a batch of 0"):
         decode_requests(b"[]")
+
+
+def test_a_servers_batch_has_no_more_members_than_any_of_ours() -> None:
+    most = b"[" + b",".join([b'{"id":1}'] * BATCH_LIMIT) + b"]"
+    assert len(decode_replies(most)) == BATCH_LIMIT
+    with pytest.raises(FrameError, match=f"length <= {BATCH_LIMIT}"):
+        decode_replies(most[:-1] + b',{"id":2}]')
+    entry = b'{"tx_hash":"' + b"0" * 64 + b'","height":1}'
+    histories = b'{"id":1,"result":[' + b",".join([entry] * 5_000) + b"]}"
+    assert len(decode_replies(b"[" + b",".join([histories] * 9) + b"]")) == 9
+    # Broken at its very end: what is refused for its size was not parsed to there.
+    with pytest.raises(FrameError, match="a batch of 1000000"):
+        decode_replies(b"[" + b"{}," * 1_000_000 + b"nonsense")
 
 
 def test_a_request_without_an_id_is_a_notification() -> None:

@@ -16,7 +16,7 @@ messages whose payloads are still raw JSON, which the caller then decodes into t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -32,6 +32,10 @@ hex digits, and the rest of its request is shorter than 200,000 bytes."""
 
 BATCH_LIMIT = 345
 """Members of one batch. The strictest public servers refuse more than this."""
+
+
+_ENTRY_BYTES = 64
+"""An object in a reply's result is an entry with a transaction's ID, so longer than this, or one of a few a member."""
 
 
 class LineDecoder:
@@ -111,7 +115,7 @@ class _Wire(msgspec.Struct):
 
 _encoder = msgspec.json.Encoder()
 _wire = msgspec.json.Decoder(_Wire)
-_wires = msgspec.json.Decoder(list[_Wire])
+_wires = msgspec.json.Decoder(Annotated[list[_Wire], msgspec.Meta(max_length=BATCH_LIMIT)])
 _request = msgspec.json.Decoder(Request)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -143,9 +147,16 @@ def encode_note(method: str, params: Sequence[object]) -> bytes:
 
 
 def decode_replies(line: bytes) -> list[Reply | Note]:
-    """What a server's line holds: one reply or notification, or the members of a batch. Raises FrameError."""
+    """What a server's line holds: one reply or notification, or the members of a batch.
+
+    Raises FrameError, also for more members than any batch of ours has.
+    """
+    batch = line.lstrip()[:1] == b"["
+    # Counted before they are parsed: a line of the allowed size could hold millions of empty ones.
+    if batch and (objects := line.count(b"{")) > 4 * BATCH_LIMIT + len(line) // _ENTRY_BYTES:
+        raise _too_large("a batch", objects, BATCH_LIMIT)
     try:
-        wires = _wires.decode(line) if line.lstrip()[:1] == b"[" else [_wire.decode(line)]
+        wires = _wires.decode(line) if batch else [_wire.decode(line)]
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise FrameError(f"not a JSON-RPC message: {error}") from error
     return [_reply_or_note(wire) for wire in wires]
