@@ -130,7 +130,7 @@ async def test_links_that_come_and_go_leave_no_trace(hub: Hub, clock: VirtualClo
     assert hub.connected == 0
     assert hub.refusal("10.0.0.1") is None
     assert not hub._per_address
-    assert not hub._pending
+    assert hub.asked == 0
 
 
 async def test_a_crowd_beside_a_trader_does_not_draw_from_its_buckets(exchange: Exchange) -> None:

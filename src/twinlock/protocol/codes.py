@@ -94,3 +94,8 @@ ADVICE: Final[Mapping[int, str]] = {ErrorCode.CLOCK_RANGE: "Set this computer's 
 """What to do about refusals that a peer, who sends no advice, leaves to be guessed."""
 
 _KNOWN = frozenset(int(known) for known in ErrorCode)
+
+
+def refuse(code: ErrorCode, error: TwinlockError) -> RpcError:
+    """The answer on the wire for an error of another package: same reason, numbers and fix, that code."""
+    return RpcError(code, str(error), code=error.code, fault=error.fault, numbers=error.numbers, fix=error.fix)

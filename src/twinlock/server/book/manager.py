@@ -29,7 +29,7 @@ from twinlock.protocol.orders import CancelOrder, LimitOrder, Order
 from twinlock.protocol.routes import Route
 from twinlock.protocol.wire import EMPTY, Hex
 from twinlock.server.comms.channel import Channel
-from twinlock.server.comms.hub import notification_frame
+from twinlock.server.comms.outgoing import notification_frame
 
 P = TypeVar("P")
 

@@ -12,21 +12,21 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from itertools import count
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from twinlock.errors import TwinlockError
 from twinlock.protocol import envelope
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.envelope import Message, MessageType
 from twinlock.protocol.limits import MAX_CLIENTS, MAX_CONNECTIONS_PER_IP, QUARANTINE_MS, Meter
 from twinlock.protocol.routes import Route
 from twinlock.seams import Clock
-from twinlock.server.comms.frames import CloseCode, Opcode, encode
+from twinlock.server.comms.frames import CloseCode
 from twinlock.server.comms.link import Link
 from twinlock.server.comms.meters import Meters
+from twinlock.server.comms.outgoing import answer, complain, notification_frame
+from twinlock.server.comms.questions import Asked, Questions
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -62,23 +62,6 @@ class _Served:
     waits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Asked(Generic[R]):
-    """A request of ours under way. `answer` carries RpcError for a refusal, TimeoutError for silence or absence."""
-
-    number: int
-    answer: asyncio.Future[R]
-
-
-@dataclass(slots=True)
-class _Pending:
-    link: Link
-    account: bytes | None
-    route: Route[Any, Any]
-    answer: asyncio.Future[Any]
-    deadline: float
-
-
 class Hub:
     """The client messaging and communication hub. Run `run` as a task beside it."""
 
@@ -93,8 +76,7 @@ class Hub:
         self._accounts: dict[bytes, Link] = {}
         self._per_address: Counter[str] = Counter()
         self._quarantined: dict[str, float] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._ids = count(1)
+        self._questions = Questions(clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self.meters = Meters(clock.monotonic)
         self.data_api = True
@@ -146,22 +128,13 @@ class Hub:
 
     def request(self, account: bytes, route: Route[P, R], payload: P, timeout_ms: int) -> Asked[R]:
         """Ask an account; if it is not connected, the answer is a TimeoutError at once."""
-        number = next(self._ids)
-        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        link = self._accounts.get(account)
-        if link is None:
-            answer.set_exception(TimeoutError("the account is not connected"))
-            return Asked(number, answer)
-        deadline = self._clock.monotonic() + timeout_ms / 1000
-        self._pending[number] = _Pending(link, account, route, answer, deadline)
-        link.send_frame(text_frame(envelope.request(number, route.name, payload)))
-        return Asked(number, answer)
+        return self._questions.ask(self._accounts.get(account), account, route, payload, timeout_ms)
 
     def reject(self, account: bytes, asked: Asked[Any], error: RpcError) -> None:
         """Tell a client that its answer was not acceptable. Clients ignore it; it helps whoever debugs one."""
         link = self._accounts.get(account)
         if link is not None:
-            _refuse(link, asked.number, error)
+            complain(link, asked.number, error)
 
     def quarantine(self, address: str) -> None:
         """Shut an address out for an hour and close its links. Loopback is exempt."""
@@ -203,7 +176,7 @@ class Hub:
     @property
     def asked(self) -> int:
         """How many requests of ours wait for their answers."""
-        return len(self._pending)
+        return len(self._questions)
 
     async def run(self) -> None:
         """Ping, cut the silent and expire what nobody answered, once a second, for ever."""
@@ -216,9 +189,7 @@ class Hub:
 
     def expire(self, now: float) -> None:
         """Give up on what should have been answered by now (seconds of the monotonic clock)."""
-        for number, pending in tuple(self._pending.items()):
-            if now >= pending.deadline:
-                self._settle(number, TimeoutError(f"no answer to {pending.route.name}"))
+        self._questions.expire(now)
 
     async def close(self) -> None:
         """Say goodbye to every link and wait for the handlers under way."""
@@ -227,8 +198,7 @@ class Hub:
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for number in tuple(self._pending):
-            self._settle(number, TimeoutError("the server stops"))
+        self._questions.close()
 
     def abort(self) -> None:
         """Cut every link, with nothing more said."""
@@ -262,10 +232,13 @@ class Hub:
             message = envelope.decode_frame(data)
         except envelope.FrameError as error:
             self._strike(link)
-            _refuse(link, error.reply_id, error)
+            complain(link, error.reply_id, error)
             return
         if message.type is MessageType.RESPONSE:
-            self._take_answer(link, message)
+            if not self._questions.take(link, message):
+                self._strike(link)
+                unasked = RpcError(ErrorCode.UNKNOWN_RESPONSE_ID, f"nothing was asked with id {message.id}")
+                complain(link, message.id, unasked)
         else:
             await self._take_request(link, message)
 
@@ -290,7 +263,7 @@ class Hub:
             call = Call(link, _payload(message, served.route), link.account or b"")
         except RpcError as error:
             self.on_answer("unknown" if served is None else served.route.name, error)
-            _refuse(link, message.id or 1, error)
+            complain(link, message.id or 1, error)
             return
         if served.waits:
             self.start(self._answer(served, call, message.id))
@@ -310,8 +283,7 @@ class Hub:
             return
         self.on_answer(served.route.name, None)
         if number and result is not UNANSWERED:
-            link = self._best_link(call)
-            link.send_frame(text_frame(envelope.response(number, result)))
+            answer(self._best_link(call), number, result)
         for callback in call.after:
             callback()
 
@@ -319,35 +291,13 @@ class Hub:
         self.on_answer(served.route.name, error)
         log.debug("refused", route=served.route.name, account=call.account.hex(), code=error.code, reason=str(error))
         if number:
-            _refuse(call.link, number, error)
+            complain(call.link, number, error)
 
     def _best_link(self, call: Call[Any]) -> Link:
         """The link of the call, or the account's present one if that is gone in the meantime."""
         if call.link.is_open:
             return call.link
         return self._accounts.get(call.account, call.link)
-
-    def _take_answer(self, link: Link, message: Message) -> None:
-        pending = self._pending.get(message.id)
-        if pending is None or (pending.link is not link and pending.account != link.account):
-            self._strike(link)
-            _refuse(
-                link, message.id, RpcError(ErrorCode.UNKNOWN_RESPONSE_ID, f"nothing was asked with id {message.id}")
-            )
-            return
-        try:
-            self._settle(message.id, envelope.decode_result(message.payload, pending.route.result))
-        except RpcError as error:
-            self._settle(message.id, error)
-
-    def _settle(self, number: int, outcome: object) -> None:
-        pending = self._pending.pop(number)
-        if pending.answer.done():
-            return
-        if isinstance(outcome, Exception):
-            pending.answer.set_exception(outcome)
-        else:
-            pending.answer.set_result(outcome)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something beside everything else; it is cancelled when the hub closes."""
@@ -360,41 +310,10 @@ UNANSWERED: Any = object()
 """Returned by a handler whose request deserves silence (a bond that never confirmed, section 4.6)."""
 
 
-def refuse(code: ErrorCode, error: TwinlockError) -> RpcError:
-    """The answer on the wire for an error of another package: same reason, numbers and fix, that code."""
-    return RpcError(code, str(error), code=error.code, fault=error.fault, numbers=error.numbers, fix=error.fix)
-
-
-def explained(error: RpcError) -> RpcError:
-    """The error with everything that helps in its text, which is all that travels beside the code.
-
-    >>> lot = RpcError(33, "no whole lots", code="order.lot_size", numbers={"lot_size": 5}, fix="Round it.")
-    >>> str(explained(lot))
-    'no whole lots [order.lot_size] (lot_size 5). Round it.'
-    """
-    numbers = ", ".join(f"{name} {value}" for name, value in error.numbers.items())
-    text = f"{error} [{error.code}]" + (f" ({numbers})" if numbers else "") + (f". {error.fix}" if error.fix else "")
-    return RpcError(error.rpc_code, text, code=error.code)
-
-
-def text_frame(message: bytes) -> bytes:
-    """The WebSocket frame of an encoded message."""
-    return encode(Opcode.TEXT, message)
-
-
-def notification_frame(route: Route[P, None], payload: P) -> bytes:
-    """One frame, good for any number of links."""
-    return text_frame(envelope.notification(route.name, payload))
-
-
 def _payload(message: Message, route: Route[P, R]) -> P:
     if message.payload in (b"", b"null") and route.payload is not type(None):
         raise RpcError(ErrorCode.PARSE, f"{route.name} needs a payload")
     return envelope.decode_payload(message.payload, route.payload)
-
-
-def _refuse(link: Link, number: int, error: RpcError) -> None:
-    link.send_frame(text_frame(envelope.error_response(number, explained(error))))
 
 
 def _loopback(address: str) -> bool:

@@ -13,7 +13,7 @@ from twinlock.protocol.messages.book import Candles, Spot
 from twinlock.protocol.routes import PRICE_UPDATE
 from twinlock.seams import Clock
 from twinlock.server.comms.channel import Channel
-from twinlock.server.comms.hub import notification_frame
+from twinlock.server.comms.outgoing import notification_frame
 from twinlock.server.db import Database, Write
 from twinlock.server.db.epochs import add_epoch, epoch_candle, load_candles, put_candle
 from twinlock.server.db.ledger import load_entries

@@ -17,8 +17,9 @@ from twinlock.protocol.wire import encode
 from twinlock.seams import Clock
 from twinlock.server.comms.channel import Channel
 from twinlock.server.comms.frames import CloseCode
-from twinlock.server.comms.hub import Hub, text_frame
+from twinlock.server.comms.hub import Hub
 from twinlock.server.comms.link import Link
+from twinlock.server.comms.outgoing import text_frame
 from twinlock.server.http.errors import ApiError
 from twinlock.server.http.feed_messages import (
     Asked,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from twinlock.chain.errors import ChainError, CoinProofError
 from twinlock.electrum.errors import ElectrumError
-from twinlock.protocol.codes import ErrorCode
+from twinlock.protocol.codes import ErrorCode, refuse
 from twinlock.protocol.constants import FUNDING_RETRY_MS, FUNDING_SEARCH_MS
 from twinlock.protocol.funding import MarketRules, lots, swap_value
 from twinlock.protocol.messages.orders import Coin as CoinProof
@@ -15,7 +15,6 @@ from twinlock.protocol.messages.orders import PlaceLimit, PlaceMarket
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend, CoinNotFoundError, FundingCoin
 from twinlock.server.assets.backend import CoinSpentError
-from twinlock.server.comms.hub import refuse
 from twinlock.server.market.errors import refused
 
 

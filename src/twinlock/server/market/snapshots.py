@@ -13,7 +13,7 @@ from twinlock.protocol.routes import MM_EPOCH_SNAPSHOT
 from twinlock.protocol.signing import signed
 from twinlock.protocol.wire import Hex
 from twinlock.server.comms.channel import Channel
-from twinlock.server.comms.hub import notification_frame
+from twinlock.server.comms.outgoing import notification_frame
 from twinlock.server.market.manager import MarketManager
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from twinlock.chain.errors import AddressError
 from twinlock.chain.keys import PrivateKey
-from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.codes import ErrorCode, RpcError, refuse
 from twinlock.protocol.constants import MATCH_TIMEOUT_MS
 from twinlock.protocol.messages.swaps import Acknowledgement, CounterpartyAddress, Match
 from twinlock.protocol.routes import COUNTERPARTY_ADDRESS, MATCH
@@ -20,7 +20,7 @@ from twinlock.protocol.swap.events import AddressKnown
 from twinlock.protocol.wire import Hex
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend
-from twinlock.server.comms.hub import Hub, refuse
+from twinlock.server.comms.hub import Hub
 from twinlock.server.db import Database
 from twinlock.server.db.matches import StoredMatch, change_match
 from twinlock.server.swapper.settling import SIDE_NAMES, Settling

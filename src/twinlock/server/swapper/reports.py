@@ -13,7 +13,7 @@ from twinlock.chain.errors import ChainError, CoinIdError
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.terms import ContractAudit, ContractTerms
 from twinlock.electrum.errors import ElectrumError
-from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.codes import ErrorCode, RpcError, refuse
 from twinlock.protocol.constants import SECRET_BYTES
 from twinlock.protocol.messages.swaps import Acknowledgement, Init, Redeem
 from twinlock.protocol.routes import INIT, REDEEM
@@ -25,7 +25,7 @@ from twinlock.protocol.wire import Hex, Signed
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend, CoinNotFoundError, SwapCoin
 from twinlock.server.assets.backend import Redeeming, RedemptionError
-from twinlock.server.comms.hub import Call, Hub, refuse
+from twinlock.server.comms.hub import Call, Hub
 from twinlock.server.db import Database
 from twinlock.server.db.matches import change_match
 from twinlock.server.swapper.redemptions import REDEEMS
