@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -413,6 +413,73 @@ async def test_what_is_no_request() -> None:
         reply = await wallet.exchange(b"x" * 1_100_000 + b"\n")
         assert reply["error"]["code"] == -32600
         assert await wallet.ended()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("text", ["1.5", "true", '"\\u2028 \\" x"', "123456789012345678901234567890", "-7", "null"])
+async def test_whatever_scalar_names_a_request_names_its_answer(text: str) -> None:
+    async with world() as w:
+        wallet = await Wallet.connect(w.port)
+        wanted = json.loads(text)
+        for body in ('"method":"server.ping"', '"method":"server.ping","params":null', '"method":5', '"params":[]'):
+            reply = await wallet.exchange(f'{{"id":{text},{body}}}\n'.encode())
+            assert (reply["id"], type(reply["id"])) == (wanted, type(wanted))
+            assert bool(reply.get("error")) == (body != '"method":"server.ping"')
+        for odd in ("[1]", '{"a":1}', "1e999"):
+            reply = await wallet.exchange(f'{{"id":{odd},"method":"server.ping"}}\n'.encode())
+            assert (reply["id"], reply["error"]["code"]) == (None, -32600)
+        wallet.close()
+
+
+@pytest.mark.anyio
+async def test_members_of_a_batch_that_are_wrong_do_not_take_others_with_them() -> None:
+    async with world() as w:
+        wallet = await Wallet.connect(w.port)
+        line = (
+            b'[1,null,[],{"id":3},{"id":4,"method":"nope"},{"id":5,"method":"server.ping"},{"method":"nope"},'
+            b'{"method":"server.ping"},{"id":6,"method":"blockchain.block.header","params":{"height":99999}},'
+            b'{"id":7,"method":"server.ping","params":7}]\n'
+        )
+        replies = await wallet.exchange(line)
+        codes = [(reply["id"], (reply.get("error") or {}).get("code")) for reply in replies]
+        wrong: list[tuple[int | None, int | None]] = [(None, -32600)] * 3 + [(3, -32600), (4, -32601), (5, None)]
+        assert codes == [*wrong, (6, 1), (7, -32600)]
+        wallet.close()
+
+
+@pytest.mark.anyio
+async def test_notifications_are_not_answered_but_charged() -> None:
+    async with world(network="mainnet", cost_soft_limit=50, cost_hard_limit=100) as w:
+        wallet = await Wallet.connect(w.port)
+        notes = [b'{"method":"server.ping"}\n', b'{"method":"nope"}\n', b'{"method":"server.ping","params":[1,2]}\n']
+        reply = await wallet.exchange(b"".join(notes) + b'{"id":9,"method":"server.ping"}\n')
+        assert (reply["id"], reply.get("error")) == (9, None)
+        with suppress(ConnectionError):
+            reply = await wallet.exchange(b'{"method":"nope"}\n' * 400)
+            assert reply.get("error", {"code": -101})["code"] == -101
+            assert await wallet.ended()
+
+
+@pytest.mark.anyio
+async def test_numbers_that_are_too_large_and_long_nonsense_are_refused_in_few_words() -> None:
+    async with world() as w:
+        wallet = await Wallet.connect(w.port, "1.6")
+        far, sh = 1 << 70, name(SCRIPT)
+        questions: list[tuple[str, list[Any]]] = [
+            ("blockchain.block.header", [far]),
+            ("blockchain.scripthash.get_history", [sh, 0, far]),
+            ("blockchain.scripthash.get_history", [sh, far]),
+            ("blockchain.scripthash.get_balance", ["0" * 900_000]),
+            ("blockchain.scripthash.get_balance", [{"a": ["b" * 900_000]}]),
+            ("nope" * 200_000, []),
+        ]
+        for method, params in questions:
+            with pytest.raises(Refused) as refused:
+                await wallet.call(method, *params)
+            assert refused.value.code in (1, -32601), method
+            assert len(str(refused.value)) < 400
+        assert await wallet.call("blockchain.scripthash.get_history", sh, 0, 1 << 62)
+        wallet.close()
 
 
 @pytest.mark.anyio

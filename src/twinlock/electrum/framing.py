@@ -16,6 +16,7 @@ messages whose payloads are still raw JSON, which the caller then decodes into t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -93,16 +94,24 @@ class Note(msgspec.Struct, frozen=True):
     params: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+Id = int | float | str | bool | None
+"""What a client calls its request: any scalar."""
+
+
 class Request(msgspec.Struct, frozen=True):
     """A client's request; one whose id is UNSET is a notification and gets no reply."""
 
     method: str
     params: list[Any] | dict[str, Any] = []
-    id: int | str | msgspec.UnsetType | None = msgspec.UNSET
+    id: Id | msgspec.UnsetType = msgspec.UNSET
 
 
-NO_REQUEST = Request("", id=None)
-"""A member of a batch that is no request."""
+class _Named(msgspec.Struct):
+    id: Id = None
+
+
+BROKEN = ""
+"""The method of what is JSON, but no request; its id is there, where it has one."""
 
 
 class _Wire(msgspec.Struct):
@@ -117,6 +126,7 @@ _encoder = msgspec.json.Encoder()
 _wire = msgspec.json.Decoder(_Wire)
 _wires = msgspec.json.Decoder(Annotated[list[_Wire], msgspec.Meta(max_length=BATCH_LIMIT)])
 _request = msgspec.json.Decoder(Request)
+_named = msgspec.json.Decoder(_Named)
 _raws = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -130,12 +140,12 @@ def encode_batch(requests: Sequence[tuple[int, str, Sequence[object]]]) -> bytes
     return _encoder.encode([_call(*request) for request in requests]) + b"\n"
 
 
-def encode_reply(request_id: int | str | None, result: object) -> bytes:
+def encode_reply(request_id: Id, result: object) -> bytes:
     """A successful reply as a line."""
     return _encoder.encode({"jsonrpc": "2.0", "id": request_id, "result": result}) + b"\n"
 
 
-def encode_error(request_id: int | str | None, code: int, message: str) -> bytes:
+def encode_error(request_id: Id, code: int, message: str) -> bytes:
     """A failed reply as a line."""
     error = {"code": code, "message": message}
     return _encoder.encode({"jsonrpc": "2.0", "id": request_id, "error": error}) + b"\n"
@@ -165,25 +175,27 @@ def decode_replies(line: bytes) -> list[Reply | Note]:
 def decode_requests(line: bytes, limit: int = BATCH_LIMIT) -> tuple[list[Request], bool]:
     """The requests of a client's line, and whether they came as a batch. Raises FrameError.
 
-    The number of members is checked before any of them is looked into. One that is no request stands in the list as
-    `NO_REQUEST`, lest it take the others with it.
+    The number of members is checked before any of them is looked into. What is no request stands in the list as one
+    whose method is `BROKEN`: the client learns which one it was, and it does not take others with it.
     """
     try:
         if line.lstrip()[:1] != b"[":
-            return [_request.decode(line)], False
+            return [_request_or_broken(line)], False
         members = _raws.decode(line)
         if not 0 < len(members) <= limit:
             raise _too_large("a batch", len(members), limit)
-        return [_member(member) for member in members], True
+        return [_request_or_broken(member) for member in members], True
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise FrameError(f"not a JSON-RPC request: {error}") from error
 
 
-def _member(raw: msgspec.Raw) -> Request:
+def _request_or_broken(raw: bytes | msgspec.Raw) -> Request:
     try:
         return _request.decode(raw)
-    except (msgspec.MsgspecError, RecursionError):
-        return NO_REQUEST
+    except msgspec.ValidationError:
+        with suppress(msgspec.ValidationError):
+            return Request(BROKEN, id=_named.decode(raw).id)
+        return Request(BROKEN, id=None)
 
 
 def _too_large(what: str, size: int, limit: int) -> FrameError:

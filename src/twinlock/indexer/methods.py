@@ -42,6 +42,15 @@ def bad_request(message: str) -> RpcError:
 
 # -- checks of parameters: each takes the decoded JSON value and gives what the handler works with
 
+_SHOWN = 200
+
+
+def _shown(value: Any) -> str:
+    """A wrong value, as it is told to who sent it."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
 _HEX = frozenset("0123456789abcdefABCDEF")
 
 
@@ -49,7 +58,7 @@ def script_hash(value: Any) -> tuple[str, bytes]:
     """(the text as the client sent it, hashX)."""
     if isinstance(value, str) and len(value) == 64 and _HEX.issuperset(value):
         return value, bytes.fromhex(value)[: -HASHX - 1 : -1]
-    raise bad_request(f"{value} is not a valid script hash")
+    raise bad_request(f"{_shown(value)} is not a valid script hash")
 
 
 def script_bytes(value: Any) -> tuple[str, bytes]:
@@ -73,7 +82,7 @@ def tx_hash(value: Any) -> str:
     """A transaction's hash in display order."""
     if isinstance(value, str) and len(value) == 64 and _HEX.issuperset(value):
         return value.lower()
-    raise bad_request(f"{value} should be a transaction hash")
+    raise bad_request(f"{_shown(value)} should be a transaction hash")
 
 
 def natural(value: Any) -> int:
@@ -82,7 +91,7 @@ def natural(value: Any) -> int:
         value = int(value)
     if type(value) is int and 0 <= value < 1 << 63:
         return value
-    raise bad_request(f"{value} should be a non-negative integer")
+    raise bad_request(f"{_shown(value)} should be a non-negative integer")
 
 
 def natural_or_none(value: Any) -> int | None:
@@ -91,10 +100,10 @@ def natural_or_none(value: Any) -> int | None:
 
 
 def integer(value: Any) -> int:
-    """Any integer."""
-    if type(value) is int:
+    """Any integer of 64 bits."""
+    if type(value) is int and -(1 << 63) <= value < 1 << 63:
         return value
-    raise bad_request(f"{value} should be an integer")
+    raise bad_request(f"{_shown(value)} should be an integer")
 
 
 def boolean(value: Any) -> bool:
@@ -103,7 +112,7 @@ def boolean(value: Any) -> bool:
         return value
     if type(value) is int and value in (0, 1):
         return bool(value)
-    raise bad_request(f"{value} should be a boolean")
+    raise bad_request(f"{_shown(value)} should be a boolean")
 
 
 def raw_hex(value: Any) -> str:
@@ -124,7 +133,7 @@ def fee_mode(value: Any) -> str | None:
     """How the node should estimate."""
     if value in (None, "CONSERVATIVE", "ECONOMICAL"):
         return value  # type: ignore[no-any-return]
-    raise bad_request(f"unknown estimate_fee mode {value}")
+    raise bad_request(f"unknown estimate_fee mode {_shown(value)}")
 
 
 def anything(value: Any) -> Any:

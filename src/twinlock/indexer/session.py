@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from twinlock.electrum.errors import FrameError
-from twinlock.electrum.framing import NO_REQUEST, LineDecoder, Request, decode_requests
+from twinlock.electrum.framing import BROKEN, LineDecoder, Request, decode_requests
 from twinlock.errors import TwinlockError
 from twinlock.indexer.costs import Account, Address, address_of, group_of
 from twinlock.indexer.dispatch import FIRST, handle, method_of
@@ -278,9 +278,8 @@ class Session(asyncio.Protocol):
         try:
             requests, batch = decode_requests(line)
         except FrameError as error:
-            cause = error.__cause__
-            broken = cause is not None and not isinstance(cause, msgspec.ValidationError)
-            self._out.say(self._error(None, PARSE_ERROR if broken else INVALID_REQUEST, str(error)))
+            number = PARSE_ERROR if error.__cause__ else INVALID_REQUEST
+            self._out.say(self._error(None, number, str(error)))
             return
         if batch:
             self._ask(self._batch(requests, len(line)))
@@ -295,8 +294,10 @@ class Session(asyncio.Protocol):
         """The reply line, or what will give it; None for a notification."""
         silent = request.id is msgspec.UNSET
         try:
-            if request is NO_REQUEST:
-                raise RpcError(INVALID_REQUEST, "a member of the batch is not a JSON-RPC request")
+            if request.method == BROKEN:
+                raise RpcError(
+                    INVALID_REQUEST, "not a JSON-RPC request: there should be a method, with params in a list"
+                )
             if not self.version and request.method != FIRST:
                 self._closing = True
             method = method_of(request.method, self.version)
@@ -310,8 +311,10 @@ class Session(asyncio.Protocol):
                 return self._awaited(request.id, method, result)
             return self._reply(request.id, result)
         except TwinlockError as error:
-            refusal = self._refusal(request.id, error)
-            return None if silent else refusal
+            if silent:
+                self._owed += _ERROR_COST
+                return None
+            return self._refusal(request.id, error)
         except Exception:
             log.exception("request failed", method=request.method)
             return self._error(request.id, INTERNAL_ERROR, "internal server error")
