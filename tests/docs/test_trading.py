@@ -1,4 +1,4 @@
-"""The ten-line market maker and the commands of the trading page, run against a demo as they stand in the documents."""
+"""The market maker, the bot's examples and the commands of both pages, run against a demo as they stand there."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial" / "market-maker.md"
 TRADE = ROOT / "docs" / "how-to" / "trade.md"
+BOT = ROOT / "docs" / "how-to" / "write-a-bot.md"
 TWINLOCK = (sys.executable, "-m", "twinlock.cli.main")
 
 
@@ -65,6 +66,17 @@ async def run(line: str, folder: Path, environment: dict[str, str]) -> str:
     return out.decode()
 
 
+async def program(text: str, folder: Path, environment: dict[str, str]) -> str:
+    (folder / "bot.py").write_text(text)
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "bot.py", cwd=folder, env=environment, stdout=pipe, stderr=pipe
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 0, err.decode()
+    return out.decode()
+
+
 async def market_maker(folder: Path, environment: dict[str, str], control: str) -> None:
     (text,) = blocks(TUTORIAL, "python")
     assert len([line for line in text.splitlines() if line.strip()]) == 10
@@ -91,9 +103,13 @@ async def market_maker(folder: Path, environment: dict[str, str], control: str) 
 async def test_the_documents_trade(tmp_path: Path) -> None:
     async with demo(tmp_path / "demo") as told:
         environment = {**os.environ, "TWINLOCK_CONFIG": told["config"], "TWINLOCK_CONTROL": told["control"]}
-        for block in blocks(TRADE, "sh"):
+        for block in (*blocks(TRADE, "sh"), *blocks(BOT, "sh")):
             for line in block.splitlines():
                 await run(line, tmp_path, environment)
+        looked, ordered, followed = [await program(text, tmp_path, environment) for text in blocks(BOT, "python")]
+        assert looked.splitlines()[-1] == "None" or looked.splitlines()[-1].isdigit()
+        assert ordered.split()[0] == "True", ordered
+        assert len(followed.split()) == 3
         assert (tmp_path / "trades.csv").read_text().startswith("host,match_id,")
         assert (tmp_path / "candles.parquet").stat().st_size
         await market_maker(tmp_path, environment, told["control"])
