@@ -66,6 +66,17 @@ def check_fee(payment: Payment, inputs: list[Input], fee_rate: int) -> None:
     assert payment.fee // payment.tx.vsize >= fee_rate
 
 
+def test_the_largest_amounts_of_any_coin_can_be_paid() -> None:
+    """Dogecoin's nodes take up to ten thousand million coins in one transaction."""
+    doge = coin("doge", "regtest")
+    most, output = 10_000_000_000 * doge.conversion_factor, script.p2pkh(hash160(MAKER.public))
+    inputs = coins(most, doge.conversion_factor * 10, output=output)
+    payment = spend.build_payment(doge, inputs, [TxOut(most, output)], output, 5_000)
+    assert payment.tx.outputs[0].value == most
+    with pytest.raises(FundsError):
+        spend.build_payment(doge, inputs, [TxOut(most + 1, output)], output, 5_000)
+
+
 @EACH
 def test_a_swap_pays_its_contracts_first_and_change_last(row: Coin) -> None:
     inputs = coins(1_000_000, 2_000_000)

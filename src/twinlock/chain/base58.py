@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 
 from twinlock.chain.errors import EncodingError
+from twinlock.kernels.sha256d import sha256d
 
 ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
@@ -17,10 +17,6 @@ MAX_LENGTH = 128
 """Longest text that is decoded: an extended key has 111 characters, and the work grows with the square."""
 
 _VALUE = {char: value for value, char in enumerate(ALPHABET)}
-
-
-def _sha256d(data: bytes) -> bytes:
-    return sha256(sha256(data).digest()).digest()
 
 
 def encode(data: bytes) -> str:
@@ -48,12 +44,12 @@ def decode(text: str) -> bytes:
     return bytes(zeros) + number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 
-def encode_check(payload: bytes, checksum: Callable[[bytes], bytes] = _sha256d) -> str:
+def encode_check(payload: bytes, checksum: Callable[[bytes], bytes] = sha256d) -> str:
     """Base58 of the payload and the first 4 bytes of its checksum."""
     return encode(payload + checksum(payload)[:4])
 
 
-def decode_check(text: str, checksum: Callable[[bytes], bytes] = _sha256d) -> bytes:
+def decode_check(text: str, checksum: Callable[[bytes], bytes] = sha256d) -> bytes:
     """The payload, checksum verified and removed. Raises EncodingError."""
     raw = decode(text)
     if len(raw) < 4 or checksum(raw[:-4])[:4] != raw[-4:]:

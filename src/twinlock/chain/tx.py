@@ -7,19 +7,18 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 import msgspec
 
 from twinlock.chain.errors import MalformedError
 from twinlock.chain.terms import CoinPoint
 from twinlock.chain.wire import Reader, compact, compact_len, var_bytes
+from twinlock.kernels.sha256d import sha256d
 
 FINAL = 0xFFFFFFFF
 """The sequence of an input that neither lock times nor replacement concern."""
 
-MAX_MONEY = 84_000_000 * 100_000_000
-"""Upper bound of any amount on any built-in chain (Litecoin's), in atoms."""
+MAX_MONEY = 10_000_000_000 * 100_000_000
+"""Upper bound of any amount on any built-in chain (Dogecoin's), in atoms."""
 
 _WITNESS = 1
 _MWEB = 8
@@ -119,7 +118,7 @@ class Tx(msgspec.Struct, frozen=True):
     @property
     def hash(self) -> bytes:
         """sha256d without witness, internal order."""
-        return sha256(sha256(self.serialize(witness=False)).digest()).digest()
+        return sha256d(self.serialize(witness=False))
 
     @property
     def txid(self) -> str:
@@ -129,7 +128,7 @@ class Tx(msgspec.Struct, frozen=True):
     @property
     def wtxid(self) -> str:
         """Reversed hex of sha256d of all bytes."""
-        return sha256(sha256(self.serialize()).digest()).digest()[::-1].hex()
+        return sha256d(self.serialize())[::-1].hex()
 
     @property
     def weight(self) -> int:

@@ -6,6 +6,8 @@ import struct
 from dataclasses import dataclass
 from hashlib import sha256
 
+from twinlock.kernels.sha256d import sha256d
+
 HASHX = 11
 """Bytes of sha256(script) that name a script in the index."""
 
@@ -44,11 +46,6 @@ class Scan:
     def tx_count(self) -> int:
         """Transactions in the block."""
         return len(self.txids) // 32
-
-
-def sha256d(data: bytes) -> bytes:
-    """SHA-256 twice."""
-    return sha256(sha256(data).digest()).digest()
 
 
 def unspendable(script: bytes) -> bool:
