@@ -25,7 +25,7 @@ from twinlock.cli.pasts import evidence, history, swap
 from twinlock.cli.pinned import pin
 from twinlock.cli.recovery import recover
 from twinlock.cli.seeds import HELP, SeedSource, seed_options
-from twinlock.cli.setting import Setting, ask, opened, pass_setting
+from twinlock.cli.setting import Setting, ask, config_option, opened, pass_setting, password_option
 from twinlock.cli.showing import table, until_text
 from twinlock.cli.stores import store
 from twinlock.cli.towers import tower
@@ -77,19 +77,8 @@ Examples:
 
 
 @click.group(cls=ExampledGroup, epilog=EXAMPLES)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("twinlock.toml"),
-    envvar="TWINLOCK_CONFIG",
-    help="The configuration file.",
-)
-@click.option(
-    "--password-file",
-    type=click.Path(exists=True, path_type=Path),
-    envvar="TWINLOCK_PASSWORD_FILE",
-    help="File with the store's password; asked for without it.",
-)
+@config_option
+@password_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: atoms, message-rates, hex IDs.")
 @click.pass_context
 def client(context: click.Context, config: Path, password_file: Path | None, as_json: bool) -> None:

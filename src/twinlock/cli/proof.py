@@ -10,7 +10,7 @@ import click
 import msgspec
 from rich.table import Table
 
-from twinlock.cli.setting import Setting, ask
+from twinlock.cli.setting import Setting, ask, config_option, password_option
 from twinlock.client.control.views import ProofView
 from twinlock.protocol.proof import ProofError, Statement, verify
 from twinlock.protocol.proof.document import read
@@ -36,19 +36,8 @@ def proof() -> None:
 
 
 @proof.command(epilog=EXAMPLES)
-@click.option(
-    "--config",
-    type=click.Path(path_type=Path),
-    default=Path("twinlock.toml"),
-    envvar="TWINLOCK_CONFIG",
-    help="The client's configuration file.",
-)
-@click.option(
-    "--password-file",
-    type=click.Path(exists=True, path_type=Path),
-    envvar="TWINLOCK_PASSWORD_FILE",
-    help="File with the store's password; asked for where no daemon runs.",
-)
+@config_option
+@password_option
 @click.option("--role", type=click.Choice(["maker", "taker"]), help="Which side, if both are ours.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.argument("match")

@@ -23,6 +23,20 @@ from twinlock.seams import Entropy, SystemClock
 
 T = TypeVar("T")
 
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("twinlock.toml"),
+    envvar="TWINLOCK_CONFIG",
+    help="The client's configuration file.",
+)
+password_option = click.option(
+    "--password-file",
+    type=click.Path(exists=True, path_type=Path),
+    envvar="TWINLOCK_PASSWORD_FILE",
+    help="File with the store's password; asked for without it, where no daemon runs.",
+)
+
 PATIENCE_S = 30.0
 """How long the daemon and a command that both want the store wait for each other."""
 
