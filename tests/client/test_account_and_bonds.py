@@ -176,6 +176,9 @@ async def test_an_expired_bond_comes_back_and_another_takes_its_place(it: World)
     balance = alice.wallet("btc").balance()
     assert balance.bonded == sum(b.amount for b in alice.bonds() if b.state not in ("refunding", "refunded"))
     assert FUNDS - balance.total < 40_000
+    await it.server.hang_up()
+    await it.clock.advance(8)
+    assert first.state == "refunded", "a server that still counts it does not bring it back"
 
 
 async def test_notes_about_our_standing_are_believed_only_with_a_signature(it: World) -> None:
@@ -244,6 +247,16 @@ async def test_a_book_that_cannot_be_had_keeps_nobody_from_the_rest(it: World) -
     it.server.refuse.clear()
     await it.call(alice.limit(MARKET, Side.SELL, LOT, RATE))
     assert list(alice.venue().feeds) == [MARKET]
+
+
+async def test_prices_that_cannot_be_had_keep_nobody_out(it: World) -> None:
+    (alice,) = await it.funded("alice")
+    it.server.refuse["price_feed"] = RpcError(ErrorCode.TOO_MANY_REQUESTS, "too many price_feed requests")
+    await it.server.hang_up()
+    await it.clock.advance(60)
+    assert (alice.venue().desk.logged_in, list(alice.venue().feeds)) == (True, [MARKET])
+    assert [type(event) for event in it.events["alice"]].count(Disconnected) == 1
+    assert any("does not tell prices" in event.text for event in it.events["alice"] if isinstance(event, Notice))
 
 
 async def test_a_defect_in_the_login_stops_neither_bonds_nor_swaps(it: World) -> None:

@@ -104,7 +104,7 @@ class Bonds:
         known = {(bond.asset_id, bytes(bond.coin_id)): bond for bond in result.active_bonds}
         for bond in self.all():
             counted = known.pop((bond.asset_id, bond.coin_id), None)
-            if counted is not None:
+            if counted is not None and bond.state not in _LEAVING:
                 self._move(bond, "posted", strength=counted.strength)
             elif bond.state == "posted" and self._counts(bond):
                 self._move(bond, "confirmed")
@@ -331,6 +331,9 @@ class Bonds:
             needed=bond.needed,
         )
 
+
+_LEAVING = ("refunding", "refunded")
+"""States of bonds whose coins are on their way back, whatever the server's clock makes of them."""
 
 _LASTING = ("signed", "broadcast", "confirmed", "posted")
 """States of bonds that the server counts, or will."""

@@ -22,6 +22,7 @@ from twinlock.client.errors import (
     NotConnectedError,
     RequestTimeoutError,
     SessionError,
+    StoreError,
 )
 from twinlock.client.link import Dialer, Link
 from twinlock.electrum.timing import within
@@ -180,9 +181,15 @@ class Session:
                 await link.send(frame)
         except LinkClosedError:
             return
+        except StoreError:
+            # What could not be kept was not taken in; the login on a new connection compares everything again.
+            await link.close()
 
     async def _answer(self, message: Message) -> bytes | None:
-        """The frame that answers a request; None for a notification, whose failures are only told."""
+        """The frame that answers a request; None for a notification, whose failures are only told.
+
+        Raises StoreError, also told, when what was said cannot be kept.
+        """
         asked = message.type is MessageType.REQUEST
         try:
             route, handler = self._handlers[message.route]
@@ -193,6 +200,9 @@ class Session:
             error: TwinlockError = RpcError(ErrorCode.UNKNOWN_ROUTE, f"unknown route {message.route}")
         except RpcError as refusal:
             error = refusal
+        except StoreError as failure:
+            self.trouble(failure)
+            raise
         except TwinlockError as failure:
             error = failure
         except Exception as defect:  # A defect in one handler must not end the connection, nor go unseen.

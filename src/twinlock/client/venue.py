@@ -183,7 +183,7 @@ class Venue:
             await self._logged_in(result)
         else:
             self.bonds.on_unknown()
-        await self.desk.session.request(routes.PRICE_FEED, None)
+        await self._hear_prices()
         wanted = {
             *self.desk.server.follow,
             *self.feeds,
@@ -197,6 +197,13 @@ class Venue:
         self.desk.emit(
             Connected, account_id=account.account_id.hex() if account and account.exists else "", tier=self.bonds.tier
         )
+
+    async def _hear_prices(self) -> None:
+        """As with a book: behind one address there may be so many clients that the server tells no more of them."""
+        try:
+            await self.desk.session.request(routes.PRICE_FEED, None)
+        except RpcError as error:
+            self.desk.notice(f"{self.desk.host} does not tell prices: {error}", "warning")
 
     async def _subscribe(self, market: str) -> None:
         """A book that cannot be had now must not keep us from the rest of the server."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twinlock.client.errors import StoreCorruptError, StoreError, StoreLockedError, WrongPasswordError
-from twinlock.client.store import MemoryStore, Record, SqliteStore, Store
+from twinlock.client.store import MemoryStore, Record, SqliteStore, Store, changing
 from twinlock.client.store.copies import back_up, put_back
 from twinlock.client.store.schema import MIGRATIONS
 from twinlock.client.store.sqlite import FILE_NAME
@@ -92,6 +94,56 @@ def test_a_failed_transaction_leaves_nothing(store: Store) -> None:
     with store.transaction():
         store.put(Note(name="new", text=b"3"))
     assert len(store.all(Note)) == 2
+
+
+def test_what_was_not_kept_is_taken_back_in_memory(store: Store) -> None:
+    note, other = Note(name="a", text=b"1"), Note(name="b", text=b"1")
+
+    def attempt() -> None:
+        with store.transaction():
+            with changing(store, note, other):
+                note.text, other.number = b"2", 2
+            with changing(store, note):
+                note.number = 3
+            raise KeyboardInterrupt
+
+    with changing(store, note, other):
+        note.number = 1
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    assert store.all(Note) == [note, other] == [Note(name="a", text=b"1", number=1), Note(name="b", text=b"1")]
+    with pytest.raises(KeyboardInterrupt), store.transaction():
+        raise KeyboardInterrupt  # what was kept before is not taken back by another failure
+    assert note.number == 1
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file of this process grows beyond `size` bytes."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_full_disk_changes_nothing_and_the_store_goes_on(tmp_path: Path, nested: bool) -> None:
+    store, note = open_store(tmp_path), Note(name="a", text=b"1")
+    store.put(note)
+
+    def attempt() -> None:
+        with store.transaction() if nested else nullcontext(), changing(store, note):
+            note.text = bytes(1_000_000)
+
+    with full_disk(200_000), pytest.raises(StoreError) as caught:
+        attempt()
+    assert "disk" in caught.value.fix
+    assert store.get(Note, "a") == note == Note(name="a", text=b"1")
+    attempt()
+    assert store.get(Note, "a") == note == Note(name="a", text=bytes(1_000_000))
+    store.close()
 
 
 def test_the_file_opens_again_with_its_password_only(tmp_path: Path) -> None:

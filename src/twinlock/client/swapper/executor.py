@@ -118,9 +118,8 @@ class _Runner:
         try:
             while not self._record.closed:
                 self._woken.clear()
-                for task in (self._look, self._act, self._look):
+                for task in (self._look, self._act, self._look, self._judge_end):
                     await self._guarded(task)
-                self._judge_end()
                 if not self._record.closed:
                     await self._rest()
         finally:
@@ -140,7 +139,7 @@ class _Runner:
             await self._guarded(partial(self._actions.perform, task.duty, self._record))
         await self._guarded(partial(self._escalation.consider, self._record))
 
-    def _judge_end(self) -> None:
+    async def _judge_end(self) -> None:
         record, now = self._record, self._desk.clock.now_ms()
         outcome = ending(record.swap, record.party, now)
         owed = {task.duty for task in duties(record.swap, record.party, now)}
