@@ -38,8 +38,6 @@ class Histories:
 
     def __init__(self, headers: HeaderSync) -> None:
         self._headers = headers
-        self.since = 0
-        """Height below which the histories of scripts are neither proven nor told."""
         self._proven: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._transactions: OrderedDict[str, tuple[bytes, Tx]] = OrderedDict()
         self._transaction_bytes = 0
@@ -51,10 +49,11 @@ class Histories:
         return items
 
     async def read(
-        self, asker: Batcher, script: bytes, status: str | None = None, *, check: bool = False
+        self, asker: Batcher, script: bytes, status: str | None = None, *, check: bool = False, since: int = 0
     ) -> ScriptState:
         """The state of a script. With `check`, its history must have this status hash.
 
+        since: the height below which nothing is proven, only named.
         Answers that disagree because a block came in between are asked for again. Raises LyingServerError.
         """
         for attempt in range(ATTEMPTS):
@@ -62,7 +61,7 @@ class Histories:
             try:
                 if check and status_hash(items) != status:
                     raise LyingServerError("status", "a history does not have the status announced", entries=len(items))
-                recent = [item for item in items if item.height <= 0 or item.height >= self.since]
+                recent = [item for item in items if item.height <= 0 or item.height >= since]
                 await self._prove(asker, recent)
                 break
             except LyingServerError:
@@ -73,7 +72,7 @@ class Histories:
                 if check:
                     status = await asker.call(methods.SCRIPT_SUBSCRIBE, scripthash(script))
         entries = tuple(HistoryEntry(i.tx_hash, i.height if i.height > 0 else None, i.height < 0) for i in recent)
-        older = tuple(item.tx_hash for item in items if 0 < item.height < self.since)
+        older = tuple(item.tx_hash for item in items if 0 < item.height < since)
         return ScriptState(script, entries, self._headers.chain.height, older)
 
     async def prove(self, asker: Batcher, items: Sequence[HistoryItem], *, follow: bool = True) -> None:

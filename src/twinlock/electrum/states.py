@@ -36,7 +36,7 @@ class ScriptState(msgspec.Struct, frozen=True):
     """All that the chain and the mempool know of one output script.
 
     history: blocks first, in their order, then the mempool. tip_height: the tip under which it was read. older: IDs
-    that the server names below the height from which the view looks; nothing of them is proven.
+    that the server names below the height from which it was read; nothing of them is proven.
     """
 
     script: bytes

@@ -158,25 +158,18 @@ class ChainView:
 
     # Scripts and their outputs -------------------------------------------------------------------------
 
-    def look_from(self, height: int) -> None:
-        """Tell nothing of the histories of scripts below that height, which then needs no headers and no proofs.
-
-        What is there is counted in `ScriptState.older`. Single outputs are looked up at every height.
-        """
-        if height != self._histories.since:
-            self._histories.since = height
-            self._watches.read_again()
-
-    def watch(self, script: bytes) -> AsyncGenerator[ScriptState, None]:
+    def watch(self, script: bytes, since: int = 0) -> AsyncGenerator[ScriptState, None]:
         """The state of an output script now, then each time its history or a height in it changes.
 
+        since: a height below which nothing has to be told, which needs no headers and no proofs then; what is there is
+        named in `ScriptState.older`, unless somebody else watches the script from further back.
         The iteration raises ServerError if the server refuses to follow the script.
         """
-        return self._watches.states(script)
+        return self._watches.states(script, since)
 
-    async def script_history(self, script: bytes) -> ScriptState:
-        """The state of an output script now."""
-        return await self._ask(lambda: self._histories.read(self._client, script))
+    async def script_history(self, script: bytes, since: int = 0) -> ScriptState:
+        """The state of an output script now; `since` as for `watch`."""
+        return await self._ask(lambda: self._histories.read(self._client, script, since=since))
 
     async def unspent(self, script: bytes) -> tuple[Unspent, ...]:
         """Outputs that pay the script and that nothing spends, the mempool included; values are checked."""

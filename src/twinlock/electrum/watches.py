@@ -33,6 +33,7 @@ class _Watched:
 
     script: bytes
     key: str
+    since: int
     users: int = 0
     generation: int = -1
     status: str | None = None
@@ -97,16 +98,15 @@ class Watches:
         """Wait until the tip or any script's state changes."""
         await self._news.wait()
 
-    def read_again(self) -> None:
-        """Every script is stale: what is to be told of it has changed."""
-        for watched in self._watched.values():
-            watched.stale = True
-        self.stale.set()
+    async def states(self, script: bytes, since: int = 0) -> AsyncGenerator[ScriptState, None]:
+        """The states of one script, from now on. Raises ServerError if servers refuse to follow it.
 
-    async def states(self, script: bytes) -> AsyncGenerator[ScriptState, None]:
-        """The states of one script, from now on. Raises ServerError if servers refuse to follow it."""
+        since: a height below which this user needs nothing.
+        """
         key = scripthash(script)
-        watched = self._watched.setdefault(key, _Watched(script, key))
+        watched = self._watched.setdefault(key, _Watched(script, key, since))
+        if since < watched.since:
+            watched.since, watched.stale = since, True
         watched.users += 1
         self.stale.set()
         seen = 0
@@ -161,7 +161,7 @@ class Watches:
             self._tell(watched, ScriptState(watched.script, (), self._headers.chain.height))
             return
         try:
-            state = await self._histories.read(batcher, watched.script, watched.status, check=True)
+            state = await self._histories.read(batcher, watched.script, watched.status, check=True, since=watched.since)
         except ServerError as error:
             self._fail(watched, error)
             return

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from tests.client.wallet.kit import shows
 
 from twinlock.chain.coins import coin
 from twinlock.client.store import MemoryStore
 from twinlock.client.wallet import LightWallet, WalletKeys
+from twinlock.client.wallet.errors import WalletError
 from twinlock.client.wallet.types import Reach
 from twinlock.electrum import methods
 from twinlock.electrum.headers import WINDOW
@@ -85,3 +87,17 @@ async def test_what_was_looked_for_stays_until_the_configuration_says_something_
         assert (wallet.reach.birthday, wallet.balance().available) == (aged.old, OLD + NEW)
     async with aged.wallet(birthday=1_001) as wallet:
         assert (wallet.reach.birthday, wallet.balance().available) == (1_001, NEW)
+
+
+async def test_bonds_and_contracts_are_seen_wherever_they_are() -> None:
+    aged = Aged()
+    async with aged.wallet(birthday=0) as wallet:
+        bond = await wallet.make_bond(20_000, 2_000_000_000, bytes(32), bytes([2]) * 33, 2)
+        await wallet.broadcast(bond.signed.raw)
+        aged.server.chain.mine(2)
+        await shows(wallet, bonded=20_000, available=OLD + NEW - 20_000 - bond.signed.fee)
+        await wallet.rescan(20, aged.server.chain.height)
+        await shows(wallet, bonded=20_000)
+        with pytest.raises(WalletError) as refused:
+            await wallet.rescan(20, aged.server.chain.height + 1)
+        assert refused.value.code == "wallet.height"

@@ -180,10 +180,10 @@ class Payments:
     async def rescan(self, gap_limit: int, since: int | None = None) -> None:
         """Look at addresses further beyond the last used one; returns when all of them were looked at.
 
-        since: the height to look from, from now on; None leaves it. Raises what the chain raises.
+        since: the height to look from, from now on; None leaves it. Raises WalletError above the tip.
         """
         if since is not None:
-            await self._purse.look_from(since)
+            self._purse.look_from(since)
         self._purse.scanner.widen(gap_limit)
         await self._purse.until_scanned()
 

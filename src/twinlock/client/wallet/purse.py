@@ -78,7 +78,7 @@ class Purse:
         self.keys = keys
         self.journal = Journal(store, f"{coin.symbol}.{coin.network}")
         self.ledger = Ledger(coin)
-        self.scanner = Scanner(view, keys, self.ledger, clock, gap_limit, self._on_tip)
+        self.scanner = Scanner(view, keys, self.ledger, clock, gap_limit, self._on_tip, self.journal.birthday(birthday))
         self._family = family_of(coin)
         self._view = view
         self._clock = clock
@@ -89,7 +89,6 @@ class Purse:
 
     def start(self) -> None:
         """Tell the ledger what is stored, and watch."""
-        self._view.look_from(self.birthday)
         for lock in self.journal.locks():
             self.ledger.lock(self.point(lock.coin_id), lock.reference)
         for stake in self.journal.stakes():
@@ -106,11 +105,13 @@ class Purse:
         """Height below which the chain is not looked at."""
         return self.journal.birthday(self._configured_birthday)
 
-    async def look_from(self, height: int) -> None:
-        """Another birthday, from now on; returns when everything above it is known. Raises what the chain raises."""
+    def look_from(self, height: int) -> None:
+        """Another birthday, from now on. Raises WalletError above the tip."""
+        if height > self.ledger.tip_height:
+            numbers: dict[str, int | str] = {"height": height, "tip": self.ledger.tip_height}
+            raise WalletError("the chain is not that long yet", code="wallet.height", fault="user", numbers=numbers)
         self.journal.look_from(height, self._configured_birthday)
-        self._view.look_from(height)
-        await self.scanner.read_again()
+        self.scanner.look_from(height)
 
     async def until_scanned(self) -> None:
         """Wait until every address was looked at."""

@@ -32,11 +32,9 @@ class WalletView(Protocol):
 
     async def header(self, height: int) -> Header | None: ...
 
-    def watch(self, script: bytes) -> AsyncIterator[ScriptState]: ...
+    def watch(self, script: bytes, since: int = 0) -> AsyncIterator[ScriptState]: ...
 
-    async def script_history(self, script: bytes) -> ScriptState: ...
-
-    def look_from(self, height: int) -> None: ...
+    async def script_history(self, script: bytes, since: int = 0) -> ScriptState: ...
 
     async def transactions(self, txids: Sequence[str]) -> dict[str, Tx]: ...
 
@@ -50,9 +48,9 @@ class WalletView(Protocol):
 class Scanner:
     """Watches the addresses of a wallet up to `gap_limit` beyond the last used one, and its stakes.
 
-    start gives the lowest index of each branch that was never handed out; it counts as used up to there.
-    on_tip: awaited at each new tip. complete: all that was to be watched at first was heard of. times: block times
-    (s) by height, of every block that the wallet is in.
+    birthday: the height below which its addresses are not looked at; stakes always are. start gives the lowest index of
+    each branch that was never handed out; it counts as used up to there. on_tip: awaited at each new tip. complete: all
+    that was to be watched at first was heard of. times: block times (s) by height, of every block that the wallet is in.
     """
 
     def __init__(
@@ -63,6 +61,7 @@ class Scanner:
         clock: Clock,
         gap_limit: int,
         on_tip: Callable[[], Awaitable[None]],
+        birthday: int = 0,
     ) -> None:
         self._view = view
         self._keys = keys
@@ -70,6 +69,7 @@ class Scanner:
         self._clock = clock
         self._gap_limit = gap_limit
         self._on_tip = on_tip
+        self._birthday = birthday
         self._tasks: set[asyncio.Task[None]] = set()
         self._scripts: dict[bytes, asyncio.Task[None]] = {}
         self._watched: dict[int, int] = dict.fromkeys(keys.branches, 0)
@@ -133,16 +133,22 @@ class Scanner:
             self.reach(branch, 0)
         self.publish()
 
-    async def read_again(self) -> None:
-        """Ask once more of every script, as the view looks further back now. Raises what the chain raises."""
-        for script in list(self._scripts):
-            await self._take(await self._view.script_history(script))
+    def look_from(self, birthday: int) -> None:
+        """Another birthday: every address is asked about anew; complete again when all was heard of."""
+        self._birthday = birthday
+        self.complete = False
+        for script in [each for each in self._scripts if self._since(each) == birthday]:
+            self.forget(script)
+            self.watch(script)
 
     def watch(self, script: bytes) -> None:
         """Keep the ledger informed of a script."""
         if script not in self._scripts:
             self._awaited.add(script)
             self._scripts[script] = self._spawn(self._follow(script))
+
+    def _since(self, script: bytes) -> int:
+        return self._birthday if self._ledger.path(script) is not None else 0
 
     def forget(self, script: bytes) -> None:
         """Watch a script no longer; what the ledger knows of it stays."""
@@ -175,7 +181,7 @@ class Scanner:
     async def _follow(self, script: bytes) -> None:
         while True:
             try:
-                async for state in self._view.watch(script):
+                async for state in self._view.watch(script, self._since(script)):
                     await self._take(state)
             except TwinlockError as error:
                 log.warning("a script cannot be watched", coin=self._keys.coin.symbol, error=str(error))
@@ -191,7 +197,7 @@ class Scanner:
             except UnknownTransactionError:
                 # It left the mempool between the two questions.
                 await self._clock.sleep(RETRY_S)
-                state = await self._view.script_history(state.script)
+                state = await self._view.script_history(state.script, self._since(state.script))
                 await self._note_times(state)
         self._ledger.update(state.script, state.history, txs)
         self._awaited.discard(state.script)
