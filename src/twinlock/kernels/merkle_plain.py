@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinlock.kernels.scan_plain import sha256d
+from twinlock.kernels.sha256d import sha256d
 
 Buffer = bytes | bytearray | memoryview
 

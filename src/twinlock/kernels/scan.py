@@ -12,9 +12,9 @@ from twinlock.kernels.scan_plain import (
     ScannedTx,
     hashx,
     scan_tx,
-    sha256d,
     unspendable,
 )
+from twinlock.kernels.sha256d import sha256d
 
 try:
     from twinlock.kernels import _scan
