@@ -50,7 +50,7 @@ class Scanner:
 
     birthday: the height below which its addresses are not looked at; stakes always are. start gives the lowest index of
     each branch that was never handed out; it counts as used up to there. on_tip: awaited at each new tip. complete: all
-    that was to be watched at first was heard of. times: block times (s) by height, of every block that the wallet is in.
+    that was to be watched at first was heard of. times: block times (s) by height, of each block that the wallet is in.
     """
 
     def __init__(
