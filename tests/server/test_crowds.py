@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
 
 from twinlock.protocol import routes
+from twinlock.protocol.constants import PING_MS
 from twinlock.protocol.limits import ALLOWANCES, MAX_SEND_QUEUE, Meter
 from twinlock.protocol.orders import Side
 from twinlock.seams import VirtualClock
 from twinlock.server.comms.channel import Channel
 from twinlock.server.comms.frames import Opcode, encode
 from twinlock.server.comms.hub import Hub
-from twinlock.server.comms.link import INBOX_HIGH, READ_WAIT_S, WRITE_WAIT_S, Link
+from twinlock.server.comms.link import INBOX_HIGH, PONG_WAIT_S, READ_WAIT_S, WRITE_WAIT_S, Link
 
 pytestmark = pytest.mark.anyio
 
@@ -29,10 +31,12 @@ class Wire(asyncio.Transport):
         self.link = link
         self.reads = reads
         self.held = self.writes = 0
+        self.last = b""
         self.closed = self.receiving = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes += 1
+        self.last = bytes(data)
         if not self.reads:
             self.held += len(data)
             self.link.pause_writing()
@@ -83,6 +87,25 @@ async def test_links_that_never_authenticate_have_no_task_and_are_cut_in_time(hu
         wire.link.tick(clock.monotonic() + READ_WAIT_S)
     assert hub.connected == 0
     assert all(wire.closed for wire in wires)
+
+
+async def test_pings_are_empty_come_in_time_and_a_pong_moves_the_deadline(hub: Hub, clock: VirtualClock) -> None:
+    """A client drops a link that shows it nothing for 20 s, and answers with an empty pong whatever it was sent."""
+    [wire] = crowd(hub, clock)[:1]
+    pinged = [clock.monotonic()]
+    while not wire.closed:
+        await clock.advance(1)
+        before = wire.writes
+        wire.link.tick(clock.monotonic())
+        await asyncio.sleep(0)
+        if wire.writes > before and not wire.closed:
+            assert wire.last == bytes((0x80 | Opcode.PING, 0))
+            pinged.append(clock.monotonic())
+            if len(pinged) == 2:
+                wire.link.data_received(bytes((0x80 | Opcode.PONG, 0x80, 1, 2, 3, 4)))
+    assert len(pinged) > 2
+    assert all(later - earlier <= PING_MS / 1000 for earlier, later in pairwise(pinged))
+    assert clock.monotonic() == pinged[1] + PONG_WAIT_S
 
 
 async def test_links_that_read_nothing_hold_a_bounded_queue_and_do_not_slow_the_reader(

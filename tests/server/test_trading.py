@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import structlog
 from tests.server.conftest import BOND, BTC, LOT, LTC, MARKET, RATE, Exchange, until
-from tests.server.settlement import matched
+from tests.server.settlement import matched, settle
 
 from twinlock.protocol import routes
 from twinlock.protocol.orders import Side
@@ -58,6 +59,20 @@ async def test_maker_and_taker_settle(any_exchange: Exchange) -> None:
     await maker.note(routes.REDEMPTION)
     assert (await maker.connect()).active_matches == []
     assert (await taker.connect()).score == 1
+
+
+async def test_each_line_about_a_match_carries_its_id_and_the_first_names_its_orders(exchange: Exchange) -> None:
+    maker, taker = await exchange.trader(), await exchange.trader()
+    with structlog.testing.capture_logs() as logs:
+        match_id = await settle(exchange, maker, taker, MARKET)
+        await maker.note(routes.REDEMPTION, lambda note: note.match_id == match_id)
+    told = [line for line in logs if line.get("match") == match_id.hex()]
+    assert [line["event"] for line in told] == [
+        *("match made", "contract accepted", "contract accepted"),
+        *("redemption accepted", "redemption accepted", "match complete"),
+    ]
+    orders = {told[0]["maker_order"], told[0]["taker_order"]}
+    assert orders == {line["order"] for line in logs if line["event"] == "order accepted"}
 
 
 async def test_the_coins_of_a_half_filled_order_are_free_when_order_and_match_have_ended(exchange: Exchange) -> None:
