@@ -57,6 +57,19 @@ def test_without_apt_the_reader_learns_what_to_do(prefix: Path, monkeypatch: pyt
 
 
 @pytest.mark.node
+def test_headers_are_fetched_for_a_python_without_them(prefix: Path, tmp_path: Path) -> None:
+    try:
+        folders = programs.fetch_headers(print)
+    except programs.ProgramError as error:
+        pytest.skip(f"missing program: headers: {error}")
+    assert programs.fetch_headers(pytest.fail) == folders, "the second time there is nothing to do"
+    source = tmp_path / "extension.c"
+    source.write_text("#include <Python.h>\nint version = PY_VERSION_HEX;\n")
+    include = [f"-I{folder}" for folder in folders]
+    subprocess.run(["cc", "-c", *include, source, "-o", tmp_path / "extension.o"], check=True)
+
+
+@pytest.mark.node
 def test_a_fetched_node_runs_wherever_its_prefix_was_moved(
     prefix: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

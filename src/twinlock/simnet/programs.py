@@ -97,6 +97,10 @@ BUNDLES = {
 }
 """Every bundle by name."""
 
+HEADERS = Bundle("libpython3.11-dev", {}, keep="")
+HEADER_FOLDERS = ("usr/include/python3.11", "usr/include")
+"""What a compiler must read to make extensions of Debian's Python 3.11, and where in its tree."""
+
 OWNER = {program: name for name, bundle in BUNDLES.items() for program in bundle.programs}
 """The bundle that each program belongs to."""
 
@@ -148,23 +152,34 @@ def fetch(name: str, say: Say) -> None:
     with _locked(root):
         if all((root / "bin" / program).exists() for program in bundle.programs):
             return
-        apt = _Apt(root / "apt" / name, bundle.suites)
-        say(f"{name}: asking Debian's archive ({', '.join(bundle.suites)})")
-        wanted = [item for item in apt.closure(bundle) if item.split("=")[0] not in bundle.beside]
-        say(f"{name}: fetching {bundle.package} and {len(wanted) - 1} packages that it needs")
-        tree = root / name
-        shutil.rmtree(tree, ignore_errors=True)
-        for deb in apt.download([*wanted, *bundle.beside]):
-            _run(["dpkg-deb", "--extract", str(deb), str(tree)])
-        shutil.rmtree(apt.root)
+        _unpack(name, bundle, root, say)
         for program, inside in bundle.programs.items():
             _write_wrapper(root, name, program, inside)
         say(f"{name}: {_probe(name)}")
 
 
+def fetch_headers(say: Say) -> tuple[Path, ...]:
+    """The folders with the C headers of Debian's Python 3.11, for a system that has the interpreter alone.
+
+    Raises ProgramError.
+    """
+    root = prefix()
+    folders = tuple(root / "headers" / inside for inside in HEADER_FOLDERS)
+    with _locked(root):
+        if not (folders[0] / "Python.h").exists():
+            _unpack("headers", HEADERS, root, say)
+    return folders
+
+
 def main(arguments: Sequence[str]) -> int:
-    """Make sure that the programs of the bundles named are there; the exit status counts those that are not."""
+    """Make sure that the programs of the bundles named are there; the exit status counts those that are not.
+
+    `headers`, alone, is no bundle of programs: the folders to include are printed, as a compiler's CPATH.
+    """
     missing = 0
+    if arguments == ["headers"]:
+        print(os.pathsep.join(map(str, fetch_headers(lambda line: print(line, file=sys.stderr)))))  # noqa: T201
+        return 0
     for name in arguments or BUNDLES:
         for program in BUNDLES[name].programs:
             try:
@@ -222,6 +237,19 @@ class _Apt:
 
     def _run(self, *arguments: str) -> str:
         return _run(["apt-get", "-q", *self._options, *arguments], folder=self.root / "debs")
+
+
+def _unpack(name: str, bundle: Bundle, root: Path, say: Say) -> None:
+    """Fetch a bundle's packages and unpack them into a tree of that name, in the place of an older one."""
+    apt = _Apt(root / "apt" / name, bundle.suites)
+    say(f"{name}: asking Debian's archive ({', '.join(bundle.suites)})")
+    wanted = [item for item in apt.closure(bundle) if item.split("=")[0] not in bundle.beside]
+    say(f"{name}: fetching {bundle.package} and {len(wanted) - 1} packages that it needs")
+    tree = root / name
+    shutil.rmtree(tree, ignore_errors=True)
+    for deb in apt.download([*wanted, *bundle.beside]):
+        _run(["dpkg-deb", "--extract", str(deb), str(tree)])
+    shutil.rmtree(apt.root)
 
 
 def _mirror() -> str:
