@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.client.full_disk import full_disk
 
 from twinlock.client.errors import StoreCorruptError, StoreError, StoreLockedError, WrongPasswordError
 from twinlock.client.store import MemoryStore, Record, SqliteStore, Store, changing
@@ -115,17 +115,6 @@ def test_what_was_not_kept_is_taken_back_in_memory(store: Store) -> None:
     with pytest.raises(KeyboardInterrupt), store.transaction():
         raise KeyboardInterrupt  # what was kept before is not taken back by another failure
     assert note.number == 1
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file of this process grows beyond `size` bytes."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.parametrize("nested", [False, True])

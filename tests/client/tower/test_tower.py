@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import msgspec
 import pytest
+from tests.client.full_disk import full_disk
 from tests.client.test_settlement import fee, reached
 from tests.client.world import FUNDS, SYMBOLS, Fuse, World, world
 
@@ -229,6 +230,9 @@ async def test_packets_travel_sealed_and_are_receipted(it: World, tmp_path: Path
     post = Post(it, tmp_path)
     async with post.up() as watcher:
         tower = httpx.ASGITransport(Reception(watcher, KEY).app())
+        with full_disk(0), pytest.raises(DeliveryError) as unkept:
+            await courier(it, desk.store, KEY, tower).deliver(record)
+        assert (unkept.value.code, record.delivered, post.did("watching")) == ("tower.disk", False, [])
         await courier(it, desk.store, KEY, tower).deliver(record)
         assert record.delivered
         assert len(post.did("watching")) == 1

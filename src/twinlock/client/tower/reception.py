@@ -50,6 +50,9 @@ class Reception:
             self._watcher.take(packet)
         except PacketError as error:
             return _refuse(401 if error.code == "tower.key" else 422, error)
+        except OSError as error:
+            text = f"the packet cannot be kept: {error.strerror or error}"
+            return _refuse(507, PacketError(text, code="tower.disk", fault="machine", fix="make room for the tower"))
         # It is on disk now, or a newer one is.
         return PlainTextResponse(receipt(self._key, bytes(sealed)))
 

@@ -51,10 +51,11 @@ class Shelf:
 
     def finish(self, packet: Packet) -> None:
         """It is watched no longer."""
-        if self._packets.pop(packet.name, None) is not None:
+        if packet.name in self._packets:
             path = self._path(packet)
             path.rename(self._done / path.name)
             sync_folder(self._open)
+            del self._packets[packet.name]
 
     def close(self) -> None:
         self._lock.release()
