@@ -112,5 +112,9 @@ def test_a_given_folder_may_be_the_networks_own(tmp_path: Path) -> None:
 def test_addresses_that_are_none() -> None:
     with pytest.raises(EnvError):
         NodeAddress.parse("http://h:99999999")
+    for url in ("https://u:secret@h:1", "ftp://u:secret@h"):
+        with pytest.raises(EnvError, match="called by http") as error:
+            NodeAddress.parse(url)
+        assert "secret" not in str(error.value)
     (port,) = free_ports(1)
     assert str(NodeAddress.parse(f"h:{port}")) == f"h:{port}"

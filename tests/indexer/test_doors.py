@@ -18,6 +18,7 @@ from tests.indexer.wire import Wallet
 from websockets.exceptions import ConnectionClosedError
 
 from twinlock.chain.coins import coin
+from twinlock.errors import TwinlockError
 from twinlock.indexer.certificate import Certificate, make_certificate
 from twinlock.indexer.daemon import DaemonGoneError
 from twinlock.indexer.env import Env, EnvError, Service
@@ -140,12 +141,20 @@ async def test_the_operator_chooses_whose_requests_are_logged() -> None:
 async def test_the_operator_is_told_how_a_command_is_used() -> None:
     (port,) = free_ports(1)
     async with world() as w:
-        rpc = LocalRPC(Desk(w))  # type: ignore[arg-type]
+        desk = Desk(w)
+        rpc = LocalRPC(desk)  # type: ignore[arg-type]
+        with pytest.raises(RpcError, match="not complete yet"):
+            await rpc.call("reorg", [2])
+        for name_of, odd in (("add_peer", 5), ("query", {"a": 1})):
+            with pytest.raises(TwinlockError):
+                await rpc.call(name_of, [odd])
         for command, params, told in (
             ("stop", [1], "too many positional arguments; use it as: stop"),
             ("reorg", [1, 2], "too many positional arguments; use it as: reorg count"),
             ("reorg", ["x"], "how many blocks should be a number from 1 on"),
+            ("reorg", [True], "how many blocks should be a number from 1 on"),
             ("query", ["--limit"], "--limit needs a number; use it as: query --limit 20 address"),
+            ("query", ["--limit", -1], "--limit needs a number; use it as: query --limit 20 address"),
         ):
             with pytest.raises(RpcError) as refused:
                 await rpc.call(command, params)
@@ -154,11 +163,15 @@ async def test_the_operator_is_told_how_a_command_is_used() -> None:
         assert (len(found["history"]), found["history_size"] > 1) == (1, True)
         await rpc.start(Service("rpc", "127.0.0.1", port))
         door = Wallet(*await asyncio.open_connection("127.0.0.1", port))
-        assert (await door.exchange(b"nonsense\n"))["error"]["code"] == -32600
         reply = await door.exchange(b'{"id":1,"method":"getinfo"}\n')  # this desk cannot tell all of it
         assert reply["error"]["code"] == -32603
         assert (await door.exchange(b'{"id":2,"method":"groups"}\n'))["result"] == [], "the door stays open"
         door.close()
+        browser = Wallet(*await asyncio.open_connection("127.0.0.1", port))
+        post = b'POST / HTTP/1.1\r\nContent-Length: 30\r\n\r\n{"method":"stop"}\n'
+        assert (await browser.exchange(post))["error"]["code"] == -32600
+        assert await browser.ended()
+        assert not desk.stop.is_set(), "no page of a browser gives commands"
         rpc.close()
 
 

@@ -16,15 +16,13 @@ from twinlock.indexer.methods import (
     RpcError,
     Version,
     arguments,
+    shown,
 )
 
 Handler = Callable[..., Any]
 
 FIRST = "server.version"
 """What a connection has to begin with."""
-
-_SHOWN = 100
-"""Characters of a method's name that are told to who asked for it."""
 
 _ROOMS = (handlers, transactions, extras)
 HANDLERS: dict[str, Handler] = {
@@ -40,7 +38,7 @@ def method_of(name: str, version: Version) -> Method:
     if not version and name != FIRST:
         raise RpcError(BAD_REQUEST, "use server.version to identify client")
     if method is None or not method.since <= (version or VERSIONS[-1]) < method.until:
-        raise RpcError(UNKNOWN_METHOD, f"unknown method {name[:_SHOWN]!r}")
+        raise RpcError(UNKNOWN_METHOD, f"unknown method {shown(name)!r}")
     return method
 
 

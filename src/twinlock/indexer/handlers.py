@@ -16,7 +16,7 @@ import msgspec
 from twinlock.indexer.banner import SOFTWARE
 from twinlock.indexer.banner import banner as banner_text
 from twinlock.indexer.caller import Caller
-from twinlock.indexer.methods import HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request
+from twinlock.indexer.methods import HISTORY_TOO_LARGE, VERSIONS, RpcError, Version, bad_request, shown
 from twinlock.indexer.view import LARGE, Answer, View
 
 MAX_HEADERS = 2016
@@ -36,14 +36,13 @@ _CUT_SINCE = (1, 4, 1)
 """From this version on a header that is proven under a checkpoint comes without its auxiliary proof of work."""
 
 
+_VERSION = re.compile(r"[0-9]{1,6}(\.[0-9]{1,6}){0,3}")
+
+
 def _version(text: Any) -> Version:
-    try:
-        parts = tuple(int(part) for part in str(text).split("."))
-    except ValueError:
-        parts = ()
-    if not isinstance(text, str) or not 1 <= len(parts) <= 4 or any(part < 0 for part in parts):
-        raise bad_request(f"invalid protocol version: {text}")
-    return parts
+    if not isinstance(text, str) or not _VERSION.fullmatch(text):
+        raise bad_request(f"invalid protocol version: {shown(text)}")
+    return tuple(int(part) for part in text.split("."))
 
 
 def negotiate(asked: Any) -> Version:
@@ -55,7 +54,7 @@ def negotiate(asked: Any) -> Version:
     low, high = asked if isinstance(asked, list) and len(asked) == 2 else (asked, asked)
     chosen = min(_version(high), VERSIONS[-1])
     if chosen < max(_version(low), VERSIONS[0]):
-        raise bad_request(f"unsupported protocol version: {asked}")
+        raise bad_request(f"unsupported protocol version: {shown(asked)}")
     return chosen
 
 

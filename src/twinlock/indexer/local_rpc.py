@@ -14,7 +14,7 @@ import structlog
 from twinlock import __version__
 from twinlock.chain.address import address_to_script
 from twinlock.electrum.errors import FrameError
-from twinlock.electrum.framing import LineDecoder, decode_requests, encode_error, encode_reply
+from twinlock.electrum.framing import LineDecoder, Request, decode_requests, encode_error, encode_reply
 from twinlock.errors import TwinlockError
 from twinlock.indexer.env import EnvError, Service
 from twinlock.indexer.methods import (
@@ -77,15 +77,17 @@ class LocalRPC:
         with contextlib.suppress(ConnectionError, FrameError, asyncio.CancelledError):
             while data := await reader.read(1 << 16):
                 for line in lines.feed(data):
-                    writer.write(await self._answer(line))
+                    try:
+                        request = decode_requests(line)[0][0]
+                    except FrameError as error:
+                        # A page in a browser can send lines here too, but the first of them are those of HTTP.
+                        writer.write(encode_error(None, INVALID_REQUEST, str(error)))
+                        raise
+                    writer.write(await self._answer(request))
                 await writer.drain()
         writer.close()
 
-    async def _answer(self, line: bytes) -> bytes:
-        try:
-            request = decode_requests(line)[0][0]
-        except FrameError as error:
-            return encode_error(None, INVALID_REQUEST, str(error))
+    async def _answer(self, request: Request) -> bytes:
         number = None if request.id is msgspec.UNSET else request.id
         try:
             return encode_reply(number, await self.call(request.method, request.params))
@@ -155,23 +157,23 @@ class LocalRPC:
         """The other servers that we know, the well ones first."""
         return self._operated.peers.rows()
 
-    def add_peer(self, *words: str) -> str:
+    def add_peer(self, *words: Any) -> str:
         """Take another server in: host v1.4 s50002 t50001."""
-        return self._operated.peers.add_by_hand(" ".join(words))
+        return self._operated.peers.add_by_hand(" ".join(map(str, words)))
 
-    def ban(self, *what: str) -> list[str]:
+    def ban(self, *what: Any) -> list[str]:
         """Keep away from addresses, networks or hosts (*.example.org), and end their sessions. It is kept in a file."""
         c = self._operated
-        kept = [c.bans.ban(text) for text in what]
+        kept = [c.bans.ban(str(text)) for text in what]
         for session in list(c.sessions.sessions):
             if not c.bans.allows(session.address):
                 session.abort()
         c.peers.drop_banned()
         return kept
 
-    def unban(self, *what: str) -> list[str]:
+    def unban(self, *what: Any) -> list[str]:
         """Take bans back; those that there were."""
-        return [text for text in what if self._operated.bans.unban(text)]
+        return [text for text in map(str, what) if self._operated.bans.unban(text)]
 
     def listbanned(self) -> list[str]:
         """All bans."""
@@ -203,11 +205,11 @@ class LocalRPC:
                 session.logged = "all" in which
         return sorted(session.number for session in sessions.sessions if session.logged)
 
-    def daemon_url(self, *urls: str) -> str:
+    def daemon_url(self, *urls: Any) -> str:
         """Call other nodes from now on, the first one as long as it answers; without any, say which one is called."""
         c = self._operated
         if urls:
-            c.daemon.use(c.nodes(tuple(urls)))
+            c.daemon.use(c.nodes(tuple(map(str, urls))))
         return str(c.daemon.node)
 
     def query(self, *what: Any) -> list[dict[str, Any]]:

@@ -45,7 +45,7 @@ def bad_request(message: str) -> RpcError:
 _SHOWN = 200
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """A wrong value, as it is told to who sent it."""
     text = str(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
@@ -58,7 +58,7 @@ def script_hash(value: Any) -> tuple[str, bytes]:
     """(the text as the client sent it, hashX)."""
     if isinstance(value, str) and len(value) == 64 and _HEX.issuperset(value):
         return value, bytes.fromhex(value)[: -HASHX - 1 : -1]
-    raise bad_request(f"{_shown(value)} is not a valid script hash")
+    raise bad_request(f"{shown(value)} is not a valid script hash")
 
 
 def script_bytes(value: Any) -> tuple[str, bytes]:
@@ -82,7 +82,7 @@ def tx_hash(value: Any) -> str:
     """A transaction's hash in display order."""
     if isinstance(value, str) and len(value) == 64 and _HEX.issuperset(value):
         return value.lower()
-    raise bad_request(f"{_shown(value)} should be a transaction hash")
+    raise bad_request(f"{shown(value)} should be a transaction hash")
 
 
 def natural(value: Any) -> int:
@@ -91,7 +91,7 @@ def natural(value: Any) -> int:
         value = int(value)
     if type(value) is int and 0 <= value < 1 << 63:
         return value
-    raise bad_request(f"{_shown(value)} should be a non-negative integer")
+    raise bad_request(f"{shown(value)} should be a non-negative integer")
 
 
 def natural_or_none(value: Any) -> int | None:
@@ -103,7 +103,7 @@ def integer(value: Any) -> int:
     """Any integer of 64 bits."""
     if type(value) is int and -(1 << 63) <= value < 1 << 63:
         return value
-    raise bad_request(f"{_shown(value)} should be an integer")
+    raise bad_request(f"{shown(value)} should be an integer")
 
 
 def boolean(value: Any) -> bool:
@@ -112,7 +112,7 @@ def boolean(value: Any) -> bool:
         return value
     if type(value) is int and value in (0, 1):
         return bool(value)
-    raise bad_request(f"{_shown(value)} should be a boolean")
+    raise bad_request(f"{shown(value)} should be a boolean")
 
 
 def raw_hex(value: Any) -> str:
@@ -133,7 +133,7 @@ def fee_mode(value: Any) -> str | None:
     """How the node should estimate."""
     if value in (None, "CONSERVATIVE", "ECONOMICAL"):
         return value  # type: ignore[no-any-return]
-    raise bad_request(f"unknown estimate_fee mode {_shown(value)}")
+    raise bad_request(f"unknown estimate_fee mode {shown(value)}")
 
 
 def anything(value: Any) -> Any:

@@ -66,7 +66,8 @@ class MetricsServer:
             self._server.close()
 
     def answer(self, path: str) -> tuple[int, bytes]:
-        """(status, body) of a path."""
+        """(status, body) of a path; what follows a question mark does not count."""
+        path = path.partition("?")[0]
         if path == "/metrics":
             return 200, generate_latest(self._registry)
         c = self._operated

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -58,8 +59,13 @@ class NodeAddress:
         try:
             parts = urlsplit(url if "//" in url else f"http://{url}")
             port = parts.port or default_port
+            if parts.scheme != "http":
+                raise ValueError(f"a node is called by http, not {parts.scheme}")
         except ValueError as error:
-            raise EnvError(f"{url!r} is not the address of a node", fix="write http://127.0.0.1:8332") from error
+            shown = re.sub("//.*@", "//***@", url)
+            raise EnvError(
+                f"{shown!r} is not the address of a node: {error}", fix="write http://127.0.0.1:8332"
+            ) from error
         user, password = unquote(parts.username or ""), unquote(parts.password or "")
         return cls(parts.hostname or "127.0.0.1", port, user, password, cookie)
 
