@@ -42,7 +42,8 @@ bench-wallet: setup
 bench-indexer: setup
 	$(BIN)/python -m benchmarks.indexer
 
-# Longer lives of the storage with a crash and a full disk at every single operation, and long stories on real nodes.
+# Longer lives of the storage with a crash at every single operation and a full disk at every third, long stories on real
+# nodes, and a siege of a server: under half an hour.
 soak-indexer: setup-tests
 	TWINLOCK_SOAK=1 $(BIN)/pytest tests/indexer/test_power_cuts.py tests/indexer/test_kills.py \
 	  tests/indexer/test_reorg_fuzz.py \
