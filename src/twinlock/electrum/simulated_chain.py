@@ -275,15 +275,14 @@ class _Index:
     def sorted_history(self, txids: list[str], fee: Callable[[Tx], int]) -> list[HistoryItem]:
         mined = [HistoryItem(t, self.heights[t]) for t in txids if t in self.heights]
         waiting = [
-            HistoryItem(
-                t, -1 if any(i.point.txid not in self.heights for i in self.txs[t].inputs) else 0, fee(self.txs[t])
-            )
+            HistoryItem(t, -1 if self._unsafe(self.txs[t]) else 0, fee(self.txs[t]))
             for t in txids
             if t not in self.heights
         ]
         return mined + sorted(waiting, key=lambda item: (-item.height, item.tx_hash))
 
     def _unsafe(self, tx: Tx) -> bool:
+        """Whether it spends what no block holds yet."""
         return any(txin.point.txid not in self.heights for txin in tx.inputs)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from msgspec import UNSET, UnsetType, field
 
+from twinlock.protocol.constants import MAX_COINS
 from twinlock.protocol.wire import U8, U32, U64, U64_MAX, WIDE, Hex, Payload, Signed, u8, u32, u64
 
 
@@ -45,13 +46,6 @@ class Coin(Payload, kw_only=True, frozen=True):
     public_keys: list[Hex] = field(name="pubkeys", default_factory=list)
     signatures: list[Hex] = field(name="sigs", default_factory=list)
     redeem: Hex = Hex()
-
-
-class RedeemSignature(Payload, kw_only=True, frozen=True):
-    """Proof of control over a receiving address on an account-based chain."""
-
-    public_key: Hex = field(name="pubkey")
-    signature: Hex = field(name="sig")
 
 
 class OrderOptions(Payload, kw_only=True, frozen=True, omit_defaults=True):
@@ -105,7 +99,7 @@ class Trade(OrderPrefix, kw_only=True, frozen=True):
         return self.prefix_bytes() + u8(len(self.coins)) + coins + u8(self.side) + u64(self.quantity)
 
     def __post_init__(self) -> None:
-        if self.quantity > U64_MAX or len(self.coins) > 255:
+        if self.quantity > U64_MAX or len(self.coins) > MAX_COINS:
             raise ValueError("The order's size or its number of coins is out of range")
 
 
