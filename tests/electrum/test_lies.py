@@ -273,6 +273,21 @@ async def test_a_server_that_is_as_good_as_the_others_is_kept(rig: Rig) -> None:
         assert rig.liar.sessions == 1
 
 
+async def test_a_server_that_is_always_a_block_late_is_kept(rig: Rig) -> None:
+    """At no look it knows the newest block; at each it knows what was the newest one at the look before."""
+    rig.liar.lies[methods.HEADERS_SUBSCRIBE.name] = lambda _: {
+        "height": rig.chain.height - 1,
+        "hex": rig.chain.headers[-2].serialize().hex(),
+    }
+    async with rig.view() as view:
+        await rig.passing(view.tip())
+        for _ in range(100):
+            rig.chain.mine()
+            await rig.clock.advance(30)
+        assert (await rig.passing(view.tip())).height == rig.chain.height - 1
+        assert rig.liar.sessions == 1
+
+
 async def test_no_single_server_keeps_a_transaction_from_the_network(rig: Rig) -> None:
     source = rig.chain.tx(rig.txid)
     spend = Tx(2, (TxIn(source.hash, 0),), (TxOut(120_000, SCRIPT),))

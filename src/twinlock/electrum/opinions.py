@@ -17,6 +17,7 @@ from . import methods
 from .client import ElectrumClient
 from .connection import Connection
 from .errors import ElectrumError, LyingServerError
+from .headers import HeaderChain
 from .histories import Histories
 from .outputs import output_status, proven_status
 from .sync import HeaderSync
@@ -27,7 +28,7 @@ OPINION_S = 600.0
 """Seconds between looks at another server's chain."""
 
 CONFIRM_S = 60.0
-"""Seconds after which a better chain elsewhere counts: until then the present server may just be slower."""
+"""Seconds that the present server has for coming to a better chain that another one shows: it may just be slower."""
 
 DOUBTS_MAX = 1000
 """Outputs that are asked about at a time."""
@@ -54,30 +55,34 @@ class Opinions:
 
     async def run(self) -> None:
         """Until cancelled."""
-        behind = False
+        missed: HeaderChain | None = None
         while True:
-            await self._clock.sleep(min(CONFIRM_S, self._pace) if behind else self._pace)
+            await self._clock.sleep(self._pace if missed is None else min(CONFIRM_S, self._pace))
             try:
                 async with self._client.another() as other:
-                    better = await self._better(other)
+                    theirs = await self._chain_of(other)
                     lie = await self._hidden(other)
             except ElectrumError:
                 continue  # no opinion is no reason to turn away
             except Exception:  # a defect of ours must not end what others rely on
                 log.exception("comparing servers failed by a defect", coin=self._coin.symbol)
                 continue
-            if lie is None and better and behind:
+            if lie is None and missed is not None and self._better(missed):
                 lie = LyingServerError("work", "another server knows a better chain")
             if lie is not None:
                 await self._client.blame(lie)
-            behind = better and not behind
+            missed = theirs if lie is None and self._better(theirs) else None
 
-    async def _better(self, other: Connection) -> bool:
-        ours, theirs = self._headers.chain, HeaderSync(self._coin)
+    async def _chain_of(self, other: Connection) -> HeaderChain:
+        theirs = HeaderSync(self._coin)
         await theirs.follow(other, await other.call(methods.HEADERS_SUBSCRIBE))
-        fork = ours.fork(theirs.chain)
+        return theirs.chain
+
+    def _better(self, theirs: HeaderChain) -> bool:
+        ours = self._headers.chain
+        fork = ours.fork(theirs)
         floor = -1 if fork is None else fork
-        return theirs.chain.work_above(floor) > ours.work_above(floor)
+        return theirs.work_above(floor) > ours.work_above(floor)
 
     async def _hidden(self, other: Connection) -> LyingServerError | None:
         doubts, self._doubts = self._doubts, {}
