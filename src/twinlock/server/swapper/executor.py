@@ -30,7 +30,7 @@ from twinlock.server.market.terms import MarketTerms
 from twinlock.server.swapper.active import ActiveMatches
 from twinlock.server.swapper.endings import Endings, OrderKeeper, Verdict
 from twinlock.server.swapper.negotiation import Negotiator, Notice
-from twinlock.server.swapper.redemptions import REDEEMS, Redemptions
+from twinlock.server.swapper.redemptions import PORTION, REDEEMS, Redemptions
 from twinlock.server.swapper.relays import Relays
 from twinlock.server.swapper.settling import Settling, SwapPolicy, new_match, resume, stored_match
 from twinlock.server.users.reputation import Reputations
@@ -42,7 +42,6 @@ _WATCHED = {MatchStatus.MAKER_SWAP_CAST: Party.MAKER, MatchStatus.TAKER_SWAP_CAS
 # How far a side's own swap counts as exposure (section 4.9).
 _EXPOSED_BELOW = {Party.MAKER: MatchStatus.MAKER_REDEEMED, Party.TAKER: MatchStatus.TAKER_SWAP_CAST}
 _TICK_MAX_S = 5.0
-_PORTION = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +92,8 @@ class SwapExecutor:
         self._redemptions = Redemptions(self._endings, relays, database, reputations, assets, clock)
         self._wake = asyncio.Event()
         self._new_blocks: set[int] = set()
+        self._blind: set[int] = set()
+        """Assets whose chain did not answer at the last look."""
         self._unaddressed: list[Settling] = []
         """Matches of before a restart that lack an address, which cannot be told any more; nobody is to blame."""
         for number, asset in assets.items():
@@ -258,14 +259,7 @@ class SwapExecutor:
         self._wake.set()
 
     async def _look(self) -> None:
-        fresh, self._new_blocks = self._new_blocks, set()
-        watched = [
-            self._check_depth(settling, side)
-            for settling in self._active
-            if (side := _WATCHED.get(settling.status)) is not None and settling.asset(side) in fresh
-        ]
-        if watched:
-            await asyncio.gather(*watched)
+        await self._look_at_depths()
         now = self._clock.now_ms()
         due = {
             settling: judgement
@@ -279,13 +273,31 @@ class SwapExecutor:
             self._hub.start(self._fail_unredeemed(unredeemed))  # beside all else: a chain may be slow to answer
         await self._fail([verdict for verdict in due.items() if verdict[0].status not in REDEEMS])
 
+    async def _look_at_depths(self) -> None:
+        """After a block: how deep the contracts are that somebody waits for. A chain out of view is asked next time."""
+        fresh, self._new_blocks = self._new_blocks, set()
+        watched = [
+            (settling, side)
+            for settling in self._active
+            if (side := _WATCHED.get(settling.status)) is not None and settling.asset(side) in fresh
+        ]
+        for start in range(0, len(watched), PORTION):
+            looks = [
+                self._check_depth(settling, side)
+                for settling, side in watched[start : start + PORTION]
+                if settling.asset(side) not in self._blind
+            ]
+            await asyncio.gather(*looks)
+        self._new_blocks |= self._blind
+        self._blind.clear()
+
     async def _fail_unredeemed(self, due: Sequence[Settling]) -> None:
         await self._fail(await self._redemptions.missing(due))
 
     async def _fail(self, due: Sequence[Verdict]) -> None:
         """In portions: each is one transaction, and everybody else has a turn in between."""
-        for start in range(0, len(due), _PORTION):
-            await self._endings.fail(due[start : start + _PORTION])
+        for start in range(0, len(due), PORTION):
+            await self._endings.fail(due[start : start + PORTION])
 
     async def _check_depth(self, settling: Settling, side: Party) -> None:
         leg = settling.swap.legs[side]
@@ -293,7 +305,7 @@ class SwapExecutor:
             depth = await self._assets[settling.asset(side)].swap_confirmations(leg.coin_id, leg.contract)
         except ElectrumError as error:
             log.warning("contract out of view", match=settling.match_id.hex(), error=str(error))
-            self._new_blocks.add(settling.asset(side))
+            self._blind.add(settling.asset(side))
             return
         seen = Vanished(side) if depth is None else Seen(side, depth, self._clock.now_ms())
         settling.learn(seen)

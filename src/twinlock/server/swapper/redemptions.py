@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
-from twinlock.electrum.errors import ElectrumError
+from twinlock.electrum.errors import ElectrumError, UnavailableError
 from twinlock.protocol.reputation import Outcome
 from twinlock.protocol.swap import MatchStatus, Party, judge
 from twinlock.protocol.swap.events import RedeemAccepted
@@ -24,6 +24,9 @@ from twinlock.server.swapper.settling import SIDE_NAMES, Settling
 from twinlock.server.users.reputation import Reputations
 
 log = structlog.get_logger(__name__)
+
+PORTION = 50
+"""Matches that are looked at together: everybody else has a turn in between."""
 
 REDEEMS = {MatchStatus.TAKER_SWAP_CAST: Party.MAKER, MatchStatus.MAKER_REDEEMED: Party.TAKER}
 """Whose redemption a status waits for."""
@@ -78,14 +81,19 @@ class Redemptions:
             settling.searching.add(REDEEMS[settling.status])
         return found
 
-    async def missing(self, due: Iterable[Settling]) -> list[Verdict]:
+    async def missing(self, due: Sequence[Settling]) -> list[Verdict]:
         """Of the matches that `begin` gave, those to fail. The others are redeemed and go on, or wait."""
-        verdicts = await asyncio.gather(*(self._look(settling, REDEEMS[settling.status]) for settling in due))
+        verdicts: list[Verdict | None] = []
+        blind: set[int] = set()
+        for start in range(0, len(due), PORTION):
+            looks = (self._look(settling, blind) for settling in due[start : start + PORTION])
+            verdicts += await asyncio.gather(*looks)
         return [verdict for verdict in verdicts if verdict is not None]
 
-    async def _look(self, settling: Settling, side: Party) -> Verdict | None:
+    async def _look(self, settling: Settling, blind: set[int]) -> Verdict | None:
+        side = REDEEMS[settling.status]
         try:
-            found, asked = await self._seen(settling, side)
+            found, asked = await self._seen(settling, side, blind)
             judgement = judge(settling.swap, self._clock.now_ms())
             if judgement is None:
                 return None
@@ -95,22 +103,30 @@ class Redemptions:
                 return None
         finally:
             settling.searching.discard(side)
-        if asked:
-            return settling, judgement
-        # Nobody is blamed by a server that cannot see; and once a contract may be refunded, it gives up.
-        expired = any(self._clock.now_ms() >= lock * 1000 for lock in settling.swap.terms.locks)
-        return (settling, Judgement(None, None)) if expired else None
+        return self._blamed(settling, judgement, asked=asked)
 
-    async def _seen(self, settling: Settling, side: Party) -> tuple[Redeeming | None, bool]:
-        """The redemption that `side` did not report, if there is one; and whether the chain could be asked."""
-        leg, asset = settling.swap.legs[side.other], self._assets[settling.asset(side.other)]
-        if not asset.synced:
+    async def _seen(self, settling: Settling, side: Party, blind: set[int]) -> tuple[Redeeming | None, bool]:
+        """The redemption that `side` did not report, if there is one; and whether the chain told.
+
+        blind: assets whose chain answers nothing now, so that not every match waits for it in turn.
+        """
+        asset, leg = settling.asset(side.other), settling.swap.legs[side.other]
+        if asset in blind or not self._assets[asset].synced:
             return None, False
         try:
-            return await asset.redeemed(leg.coin_id, leg.contract), True
+            return await self._assets[asset].redeemed(leg.coin_id, leg.contract), True
+        except UnavailableError:
+            blind.add(asset)
         except ElectrumError as error:
             log.info("redemption out of view", match=settling.match_id.hex(), error=str(error))
-            return None, False
+        return None, False
+
+    def _blamed(self, settling: Settling, judgement: Judgement, *, asked: bool) -> Verdict | None:
+        """Nobody is blamed by a server that cannot see; and once a contract may be refunded, it gives up."""
+        if asked:
+            return settling, judgement
+        expired = any(self._clock.now_ms() >= lock * 1000 for lock in settling.swap.terms.locks)
+        return (settling, Judgement(None, None)) if expired else None
 
     @staticmethod
     def _success(settling: Settling, side: Party, now: int) -> Point:
