@@ -11,7 +11,6 @@ from twinlock.cli.setting import Setting, ask, pass_setting
 from twinlock.cli.showing import table
 from twinlock.client.control import requests
 
-
 EXAMPLES = """
 \b
 Examples:
