@@ -2,7 +2,7 @@
 #ifndef TWINLOCK_INDEX_MERGE_H
 #define TWINLOCK_INDEX_MERGE_H
 
-#include "index_build.h"
+#include "index_connect.h"
 
 /* Whether a later one of the merged segments spends a coin; `gone` is sorted. */
 static int is_gone(const outpoint *gone, size_t count, uint64_t tx, uint32_t vout) {
