@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.store.records import SwapRecord
 from twinlock.errors import TwinlockError
@@ -10,14 +12,17 @@ from twinlock.protocol.swap.events import ChainTime, Seen, Spent, Vanished
 
 
 async def observe(desk: Desk, record: SwapRecord) -> list[object]:
-    """The facts of both legs. A chain that cannot be asked adds nothing."""
-    facts: list[object] = []
-    for party in Party:
-        try:
-            facts += await observe_leg(desk, record, party)
-        except TwinlockError as error:
-            desk.notice(f"match {record.match_id.hex()[:16]}: {party.name.lower()}'s chain: {error}", "warning")
-    return facts
+    """The facts of both legs. A chain that cannot be asked adds nothing, and lets the other one not wait for it."""
+    maker, taker = await asyncio.gather(*(_facts_of(desk, record, party) for party in Party))
+    return maker + taker
+
+
+async def _facts_of(desk: Desk, record: SwapRecord, party: Party) -> list[object]:
+    try:
+        return await observe_leg(desk, record, party)
+    except TwinlockError as error:
+        desk.notice(f"match {record.match_id.hex()[:16]}: {party.name.lower()}'s chain: {error}", "warning")
+        return []
 
 
 async def observe_leg(desk: Desk, record: SwapRecord, party: Party) -> list[object]:
