@@ -12,6 +12,7 @@ from tests.server.test_ledger_replay import KEY, World
 
 from twinlock.cli import audit as command
 from twinlock.cli.audit import audit
+from twinlock.protocol.ledger import LedgerError
 
 LINES = World(3).live(8).lines
 
@@ -90,5 +91,27 @@ def test_a_server_is_read_page_by_page_at_its_own_pace() -> None:
     run = command.Run("", None)
     run.replay(lines, key)
     assert run.auditors["ltc_btc"].records == len(LINES)
-    assert waits == [3.0]
+    assert waits == [3]
     assert len(asked) == 2 + -(-len(LINES) // 4) + 1
+
+
+@pytest.mark.parametrize(
+    ("header", "pause"), [("999999999", 60), ("Wed, 21 Oct 2026 07:28:00 GMT", 1), ("-5", 1), ("", 1)]
+)
+def test_no_server_makes_an_audit_wait_for_long(header: str, pause: int) -> None:
+    waits: list[float] = []
+
+    def answer(_request: httpx.Request) -> httpx.Response:
+        if not waits:
+            return httpx.Response(429, headers={"Retry-After": header})
+        return httpx.Response(200, json={"pubkey": KEY.public.hex(), "markets": []})
+
+    command.remote(httpx.Client(transport=httpx.MockTransport(answer)), "https://host:7232", None, waits.append)
+    assert waits == [pause]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"pubkey":5,"markets":[]}', b'{"pubkey":"02","markets":[{}]}'])
+def test_what_is_no_exchange_is_refused(body: bytes) -> None:
+    client = httpx.Client(transport=httpx.MockTransport(lambda _request: httpx.Response(200, content=body)))
+    with pytest.raises(LedgerError, match="is no exchange"):
+        command.remote(client, "https://host:7232", None, lambda _seconds: None)

@@ -22,6 +22,7 @@ from twinlock.protocol.wire import encode
 
 _PAGE = 1_000
 _TRIES = 30
+_PAUSE_MAX_S = 60
 
 Sleep = Callable[[float], None]
 
@@ -31,6 +32,17 @@ class _Place(msgspec.Struct):
 
     market: str
     number: int
+
+
+class _Market(msgspec.Struct):
+    name: str
+
+
+class _Config(msgspec.Struct):
+    """As much of a server's `config` as an audit needs."""
+
+    pubkey: str
+    markets: list[_Market]
 
 
 @click.command()
@@ -164,13 +176,15 @@ def _client(certificate: Path | None) -> httpx.Client:
 
 
 def remote(client: httpx.Client, source: str, key: str | None, sleep: Sleep) -> tuple[str, Iterator[bytes]]:
-    """The server's key, and the lines of one market's ledger or of all."""
+    """The server's key, and the lines of one market's ledger or of all. Raises LedgerError for what is no exchange."""
     root, api, _ = source.partition("/api/")
-    config = _get(client, root.rstrip("/") + "/api/config", {}, sleep).json()
-    urls = (
-        [source] if api else [f"{root.rstrip('/')}/api/ledger/{_path(market['name'])}" for market in config["markets"]]
-    )
-    return key or str(config["pubkey"]), (line for url in urls for line in _download(client, url, sleep))
+    answer = _get(client, root.rstrip("/") + "/api/config", {}, sleep).content
+    try:
+        config = msgspec.json.decode(answer, type=_Config)
+    except msgspec.MsgspecError as error:
+        raise LedgerError(f"{root} is no exchange: {error}", code="ledger.form") from error
+    urls = [source] if api else [f"{root.rstrip('/')}/api/ledger/{_path(market.name)}" for market in config.markets]
+    return key or config.pubkey, (line for url in urls for line in _download(client, url, sleep))
 
 
 def _path(market: str) -> str:
@@ -198,7 +212,8 @@ def _get(client: httpx.Client, url: str, params: dict[str, int], sleep: Sleep) -
         response = client.get(url, params=params)
         if response.status_code != httpx.codes.TOO_MANY_REQUESTS:
             break
-        sleep(float(response.headers.get("Retry-After", "1")))
+        wanted = response.headers.get("Retry-After", "")
+        sleep(min(int(wanted), _PAUSE_MAX_S) if wanted.isdecimal() else 1)
     return response.raise_for_status()
 
 
