@@ -10,7 +10,9 @@ from tests.client.world import RATE, World, world
 
 from twinlock.client.conditional import ConditionRecord
 from twinlock.client.errors import OrderError
+from twinlock.client.events import Notice
 from twinlock.client.store.records import OrderRecord
+from twinlock.client.wallet.records import CursorRecord
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import Side
 
@@ -34,10 +36,12 @@ async def trade(it: World, rate: int, lots: int = 1) -> None:
     await it.clock.advance(1)
 
 
-async def stop(it: World, name: str = "a", *, rest_rate: int = 0, options: OrderOptions = PLAIN) -> ConditionRecord:
+async def stop(
+    it: World, name: str = "a", *, lots: int = 2, rest_rate: int = 0, options: OrderOptions = PLAIN
+) -> ConditionRecord:
     venue = it.traders["alice"].venue()
     rates = RATE - 1_000, RATE - 2_000
-    asked = venue.stop_limit(name, MARKET, Side.SELL, 2 * LOT, *rates, rest_rate=rest_rate, options=options)
+    asked = venue.stop_limit(name, MARKET, Side.SELL, lots * LOT, *rates, rest_rate=rest_rate, options=options)
     made = await it.call(asked)
     assert isinstance(made, ConditionRecord)
     return made
@@ -131,6 +135,37 @@ async def test_a_condition_ends_when_its_orders_would_expire(it: World) -> None:
     assert (record.status, record.reason) == ("dropped", "it expired")
     await trade(it, RATE - 1_000)
     assert placed(it) == []
+
+
+async def test_a_stop_for_all_coins_waits_for_those_of_the_order_that_rested(it: World) -> None:
+    record = await stop(it, lots=90, rest_rate=RATE + 5_000)
+    await it.until(lambda: bool(placed(it)))
+    await it.close_epoch()
+    await trade(it, RATE - 1_000)
+    await it.close_epoch()
+    await it.until(lambda: record.status == "placed")
+    await it.close_epoch()
+    assert [row[0] for row in placed(it)] == ["rest/a", "stop/a"]
+    assert [row[3] for row in placed(it)] == ["canceled", "booked"]
+
+
+async def test_a_stop_without_coins_is_placed_once_there_are_some(it: World) -> None:
+    venue = it.traders["alice"].venue()
+    other = await it.call(venue.limit(MARKET, Side.SELL, 90 * LOT, 2 * RATE))
+    assert isinstance(other, OrderRecord)
+    await it.close_epoch()
+    record = await stop(it)
+    await trade(it, RATE - 1_000)
+    await it.clock.advance(60)
+    assert (record.status, "are set aside" in record.reason) == ("reached", True)
+    notices = [event for event in it.events["alice"] if isinstance(event, Notice) and "condition a" in event.text]
+    assert len(notices) == 1
+    cursor = it.stores["alice"].get(CursorRecord, "btc.regtest")
+    assert cursor is not None
+    assert cursor.receive < 8, "waiting takes no addresses"
+    await it.call(venue.orders.cancel(other.order_id))
+    await it.close_epoch()
+    await it.until(lambda: record.status == "placed")
 
 
 async def test_a_condition_given_up_takes_its_resting_order_along(it: World) -> None:

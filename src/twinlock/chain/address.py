@@ -21,16 +21,14 @@ def address_to_script(coin: Coin, text: str) -> bytes:
             return _program_script(*bech32.decode_segwit(coin.hrp, text))
         raw = base58.decode_check(text)
     except EncodingError as error:
+        if _is_segwit_elsewhere(text):
+            raise _other(coin) from error
         raise AddressError(f"not an address: {error}", code="chain.address.encoding", fix=_RETYPE) from error
     if len(raw) == 21 and raw[0] in coin.p2pkh:
         return script.p2pkh(raw[1:])
     if len(raw) == 21 and raw[0] in coin.p2sh:
         return script.p2sh(raw[1:])
-    raise AddressError(
-        f"not an address of {coin.name} {coin.network}",
-        code="chain.address.network",
-        fix=f"use an address of {coin.name} on {coin.network}",
-    )
+    raise _other(coin)
 
 
 def script_to_address(coin: Coin, output: bytes) -> str | None:
@@ -44,6 +42,23 @@ def script_to_address(coin: Coin, output: bytes) -> str | None:
             program = script.witness_program(output)
             return bech32.encode_segwit(coin.hrp, *program) if program else None
     return None
+
+
+def _other(coin: Coin) -> AddressError:
+    return AddressError(
+        f"not an address of {coin.name} {coin.network}",
+        code="chain.address.network",
+        fix=f"use an address of {coin.name} on {coin.network}",
+    )
+
+
+def _is_segwit_elsewhere(text: str) -> bool:
+    """Whether it is whole, only with another prefix than the coin's."""
+    lead = text.lower().rpartition("1")[0]
+    try:
+        return bool(lead) and bool(bech32.decode_segwit(lead, text))
+    except EncodingError:
+        return False
 
 
 _RETYPE = "copy the address again, completely"

@@ -7,6 +7,8 @@ the stop's order is placed for what was left of it.
 Invariants
 - A condition is stored before anything is done for it, and each step may be repeated after a crash: its orders carry
   tags that follow from its name, and a tag is placed once.
+- What cannot be placed for want of coins is placed once there are some: those of the order that rested come back a
+  moment after it was cancelled.
 - What was traded while we were away counts, as far back as the server's list of recent matches goes.
 """
 
@@ -25,6 +27,7 @@ from twinlock.client.orders import Orders
 from twinlock.client.store import Record, changing
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.waiting import rest
+from twinlock.client.wallet.errors import ShortFundsError
 from twinlock.errors import TwinlockError
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import Side
@@ -63,7 +66,8 @@ class ConditionRecord(Record, kw_only=True):
     """One condition. stop, rate: message-rates; quantity: base atoms; rest_rate: of the order that rests, 0 for none.
     options: of both orders.
 
-    status: waiting, reached, placed, dropped (the resting order ended it), canceled, failed.
+    status: waiting, reached, placed, dropped (the resting order ended it), canceled, failed. reason: why it ended, or
+    what it lacks.
     """
 
     kind: ClassVar[str] = "condition"
@@ -182,9 +186,17 @@ class Conditions:
                 await self._place(record)
         except (SessionError, StoreError):
             return  # The connection is gone, or the disk full for a moment: at the next look.
+        except ShortFundsError as error:
+            self._lack(record, error)  # Coins come back from orders and swaps: at the next look.
         except TwinlockError as error:
             self._move(record, "failed", f"{error} [{error.code}]")
             self._desk.notice(f"condition {record.name} failed: {error}", "error")
+
+    def _lack(self, record: ConditionRecord, error: ShortFundsError) -> None:
+        if not record.reason:
+            self._desk.notice(f"condition {record.name} is placed once there are coins: {error}", "warning")
+        if record.reason != str(error):
+            self._move(record, record.status, str(error))
 
     async def _keep_resting(self, record: ConditionRecord) -> None:
         """Place the resting order if that was not done yet; see whether it ended the condition."""
@@ -224,6 +236,11 @@ class Conditions:
 
     async def _send(self, record: ConditionRecord, rate: int, quantity: int, tag: str) -> None:
         side, options = Side(record.side), record.options
+        ask = LimitAsk(market=record.market, side=side, quantity=quantity, rate=rate, options=options)
+        draft = limit_draft(self._desk, ask)
+        # Before an order is prepared, which takes a fresh address each time.
+        limit = self._desk.asset(draft.pays).max_fee_rate
+        self._desk.coin(draft.pays).wallet.plan(draft.value, draft.swaps, limit)
         await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options)
 
     def _move(self, record: ConditionRecord, status: str, reason: str = "") -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -13,7 +13,10 @@ from twinlock.protocol.constants import CLOCK_TOLERANCE_MS
 from twinlock.protocol.messages.config import Market
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import OrderType, Side, TimeInForce
-from twinlock.protocol.rates import base_to_quote, quote_to_base
+from twinlock.protocol.rates import amount_text, base_to_quote, quote_to_base, rate_text
+
+Written = Callable[[int], str]
+"""Writes atoms, or a message-rate, as people do."""
 
 
 class LimitAsk(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,8 +64,9 @@ class Draft(NamedTuple):
 def limit_draft(desk: Desk, ask: LimitAsk) -> Draft:
     """Raises OrderError, with the numbers and the nearest that would do."""
     offer = check_market(desk, ask.market, ask.options)
-    _check_multiple("quantity", ask.quantity, "lot_size", offer.lot_size)
-    _check_multiple("rate", ask.rate, "rate_step", offer.rate_step)
+    quantities, rates = _units(desk, offer)
+    _check_multiple("quantity", ask.quantity, "lot_size", offer.lot_size, quantities)
+    _check_multiple("rate", ask.rate, "rate_step", offer.rate_step, rates)
     value = ask.quantity if ask.side is Side.SELL else base_to_quote(ask.rate, ask.quantity)
     lots = ask.quantity // offer.lot_size
     return Draft(offer, OrderType.LIMIT, ask.side, ask.quantity, value, lots, ask.rate, ask.force, ask.tag, ask.options)
@@ -76,7 +80,7 @@ def market_draft(
     """
     offer = check_market(desk, market, options)
     if side is Side.SELL:
-        _check_multiple("quantity", quantity, "lot_size", offer.lot_size)
+        _check_multiple("quantity", quantity, "lot_size", offer.lot_size, _units(desk, offer)[0])
     elif quantity <= 0:
         raise OrderError("there is nothing to spend", code="order.quantity", numbers={"quantity": quantity})
     base = quantity if side is Side.SELL else quote_to_base(price, quantity)
@@ -127,14 +131,24 @@ def sums(drafts: Sequence[Draft]) -> dict[int, int]:
     return found
 
 
-def _check_multiple(what: str, value: int, unit_name: str, unit: int) -> None:
+def _units(desk: Desk, offer: Market) -> tuple[Written, Written]:
+    """How people write quantities and rates of the market."""
+    base, quote = desk.coin(offer.base).coin, desk.coin(offer.quote).coin
+    factors = base.conversion_factor, quote.conversion_factor
+    return (
+        lambda atoms: f"{amount_text(atoms, factors[0])} {base.unit}",
+        lambda rate: f"{rate_text(rate, *factors)} {quote.unit}/{base.unit}",
+    )
+
+
+def _check_multiple(what: str, value: int, unit_name: str, unit: int, written: Written) -> None:
     if value > 0 and value % unit == 0:
         return
     below = value - value % unit
-    nearest = f"{below} or {below + unit}" if below > 0 else str(unit)
+    nearest = f"{written(below)} or {written(below + unit)}" if below > 0 else written(unit)
     raise OrderError(
-        f"the {what} is not a multiple of the {unit_name.replace('_', ' ')}",
+        f"the {what} is not a multiple of the {unit_name.replace('_', ' ')}, {written(unit)}",
         code=f"order.{unit_name}",
         numbers={what: value, unit_name: unit},
-        fix=f"use a multiple of {unit}, such as {nearest}",
+        fix=f"use {nearest}",
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from twinlock.chain.coin import Coin
 from twinlock.errors import Fault, TwinlockError
+from twinlock.protocol.rates import amount_text
 
 
 class WalletError(TwinlockError):
@@ -20,7 +22,7 @@ class ScanningError(WalletError):
 
 
 class ShortFundsError(WalletError):
-    """Not enough is available. numbers: have, need (atoms)."""
+    """Not enough is available. numbers: have, need, locked for something else (atoms); fee_rate (atoms per vbyte)."""
 
     code = "wallet.short_funds"
 
@@ -55,3 +57,16 @@ class UnknownCoinError(WalletError):
 
     code = "wallet.unknown_coin"
     fault: Fault = "twinlock"
+
+
+def short_funds(coin: Coin, need: int, have: int, locked: int, fee_rate: int) -> ShortFundsError:
+    """In whole coins for people, in atoms for programs. have: what can be spent; locked: what is set aside."""
+
+    def written(atoms: int) -> str:
+        return f"{amount_text(atoms, coin.conversion_factor)} {coin.unit}"
+
+    text, fix = f"{written(need)} are needed, {written(have)} can be spent", "Add funds, or take less."
+    if need <= have + locked:
+        text += f", {written(locked)} are set aside"
+        fix = "Cancel an order, or wait for its swap; an order with --split sets aside no more than it needs."
+    return ShortFundsError(text, numbers={"have": have, "need": need, "locked": locked, "fee_rate": fee_rate}, fix=fix)

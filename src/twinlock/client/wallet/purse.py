@@ -22,7 +22,7 @@ from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import FINAL, Tx, TxOut
 from twinlock.client.store.base import Store
 from twinlock.client.wallet import papers
-from twinlock.client.wallet.errors import OutsideKeyError, ScanningError, ShortFundsError, UnknownCoinError, WalletError
+from twinlock.client.wallet.errors import OutsideKeyError, ScanningError, UnknownCoinError, WalletError, short_funds
 from twinlock.client.wallet.journal import TX_LOCK, Journal
 from twinlock.client.wallet.keys import KeyPath, Use, WalletKeys
 from twinlock.client.wallet.ledger import Ledger, OwnCoin, StakeTerms
@@ -175,12 +175,8 @@ class Purse:
         if all_of and chosen is not None:
             return list(coins)
         if chosen is None:
-            have = sum(value for value in values if value > 0)
-            raise ShortFundsError(
-                f"{target} atoms are needed, {have} are available",
-                numbers={"have": have, "need": target, "fee_rate": fee_rate},
-                fix="Add funds, wait for confirmations, or take less.",
-            )
+            have, locked = sum(value for value in values if value > 0), self.ledger.balance().locked
+            raise short_funds(self.coin, target, have, locked, fee_rate)
         return [coins[i] for i in chosen]
 
     def choose_for(
