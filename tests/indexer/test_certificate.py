@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from tests.indexer.test_session import world
 
 from twinlock.indexer.certificate import Certificate, CertificateError, make_certificate
+from twinlock.indexer.env import Service
+from twinlock.indexer.handshakes import limit_handshakes
 from twinlock.seams import SystemClock
+from twinlock.simnet.ports import free_ports
 
 
 @pytest.fixture
@@ -60,12 +65,47 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: P
         certificate.reload()
 
 
+def test_so_many_handshakes_are_under_way_at_once(certificate: Certificate) -> None:
+    limit_handshakes(certificate.context, 3)
+    waiting = [certificate.context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True) for _ in range(3)]
+    for one in waiting:
+        with pytest.raises(ssl.SSLWantReadError):
+            one.do_handshake()
+    with pytest.raises(ssl.SSLError, match="too many handshakes"):
+        shaken(certificate.context)
+    waiting.pop(), waiting.pop()
+    del one
+    for _ in range(5):
+        assert shaken(certificate.context), "those that are over do not count"
+
+
+@pytest.mark.anyio
+async def test_connections_that_say_nothing_take_no_more_than_their_room(certificate: Certificate) -> None:
+    limit_handshakes(certificate.context, 5)
+    (port,) = free_ports(1)
+    async with world() as w:
+        await w.manager.listen([Service("ssl", "127.0.0.1", port)], certificate)
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+        ended = [asyncio.create_task(reader.read()) for reader, _ in silent]
+        while sum(task.done() for task in ended) < 3:
+            await asyncio.wait([task for task in ended if not task.done()], return_when=asyncio.FIRST_COMPLETED)
+        with pytest.raises(OSError):
+            await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
+        for _, writer in silent:
+            writer.transport.abort()
+        await asyncio.gather(*ended, return_exceptions=True)
+
+
+def trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def shaken(context: ssl.SSLContext) -> bytes | None:
     """The certificate (DER) that a new connection is shown."""
-    wanted = ssl.create_default_context()
-    wanted.check_hostname, wanted.verify_mode = False, ssl.CERT_NONE
     ours, theirs = [(ssl.MemoryBIO(), ssl.MemoryBIO()) for _ in range(2)]
-    server, client = context.wrap_bio(*ours, server_side=True), wanted.wrap_bio(*theirs)
+    server, client = context.wrap_bio(*ours, server_side=True), trusting().wrap_bio(*theirs)
     for _ in range(4):
         for side in (client, server):
             with suppress(ssl.SSLWantReadError):

@@ -16,6 +16,7 @@ from cryptography.x509.oid import NameOID
 
 from twinlock.errors import TwinlockError
 from twinlock.indexer.env import Env
+from twinlock.indexer.handshakes import limit_handshakes
 from twinlock.seams import Clock
 
 _YEARS = 20
@@ -67,6 +68,7 @@ class Certificate:
         self._key = key
         self._stamp: tuple[int, ...] = ()  # of what is loaded
         self.context = _context()
+        limit_handshakes(self.context)
         self.reload()
 
     def reload(self) -> bool:

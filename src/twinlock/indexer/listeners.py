@@ -12,6 +12,7 @@ from websockets.exceptions import ConnectionClosed
 
 from twinlock.indexer.certificate import Certificate
 from twinlock.indexer.env import EnvError, Service
+from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
 
 _FULL = 1 << 16
 """Bytes on their way to a WebSocket from which on its session waits."""
@@ -31,14 +32,15 @@ async def open_listener(
     if secure and certificate is None:
         raise EnvError(f"{service} needs a certificate")
     context = certificate.context if secure and certificate else None
+    tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if context else {}
     if service.protocol in ("tcp", "ssl"):
         loop = asyncio.get_running_loop()
-        return cast(Listener, await loop.create_server(session, service.host, service.port, ssl=context))
+        return cast(Listener, await loop.create_server(session, service.host, service.port, **tls))
 
     async def handle(connection: websocket_server.ServerConnection) -> None:
         await _WebSocket(connection, session()).run()
 
-    return await websocket_server.serve(handle, service.host, service.port, ssl=context, max_size=max_recv)
+    return await websocket_server.serve(handle, service.host, service.port, max_size=max_recv, **tls)
 
 
 class _WebSocket(asyncio.Transport):
