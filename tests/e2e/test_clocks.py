@@ -44,9 +44,16 @@ async def swaps(stage: Stage, name: str, maker_ms: int) -> None:
     await set_wrong(taker, -maker_ms)
     scene = Scene(stage, maker, taker)
     await scene.match()
+    await assert_apart(scene, maker_ms)
     for party in Party:
         await scene.ended(party, "swapped")
     await scene.assert_books({MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED})
+
+
+async def assert_apart(scene: Scene, maker_ms: int) -> None:
+    """The two date the same match by clocks of which one is so far ahead, the other as far behind."""
+    made = [(await scene.player(party).saw("match_made", match_id=scene.match_id))["at"] for party in Party]
+    assert abs(made[MAKER] - made[TAKER] - 2 * maker_ms) < ALMOST, "they have the same time"
 
 
 async def refunds(stage: Stage, name: str, skew_ms: int) -> None:
@@ -101,6 +108,7 @@ async def bond_fees(stage: Stage, client: Mortal, sent: list[Tx]) -> int:
         return {bond.state for bond in await client.ask("/bonds", list[BondView])} <= bonds
 
     await stage.patiently(at_rest)
+    assert await at_rest(), "a bond is still under way"
     await client.until_settled()
     book = stage.books["btc"]
     await book.refresh()

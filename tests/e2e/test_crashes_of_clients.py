@@ -130,6 +130,7 @@ async def bond_refunds(stage: Stage, name: str) -> None:
         return "refunded" in {bond.state for bond in await client.ask("/bonds", list[BondView])}
 
     await stage.patiently(refunded)
+    assert await refunded(), "the bond has not come back"
     await client.until_settled()
     (refund,) = client.sent()[sent:]
     book = stage.books["btc"]

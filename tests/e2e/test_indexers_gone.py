@@ -28,17 +28,24 @@ pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 PATIENT = replace(PLAN, broadcast_timeout_ms=60_000)
-CAUGHT = "is left alone"
+HISTORY, MERKLE, HEADERS = (f"electrum.lie.{what}" for what in ("history", "merkle", "headers"))
+"""Codes of the lies for which a server is left alone."""
 
 
 class Lied:
-    """A scene in which one side prefers liars, one for each coin. alone: it knows no other servers."""
+    """A scene in which one side prefers liars, one for each coin.
 
-    def __init__(self, stage: Stage, name: str, victim: Party, *, alone: bool = False, host: str = "") -> None:
+    alone: it knows no other servers. doubts: where it does, it soon asks them for a second opinion.
+    """
+
+    def __init__(
+        self, stage: Stage, name: str, victim: Party, *, alone: bool = False, doubts: bool = True, host: str = ""
+    ) -> None:
         self._stage = stage
         self._name = name
         self._victim = victim
         self._alone = alone
+        self._doubts = doubts
         self._host = host
         self._stack = AsyncExitStack()
         self.liars: dict[str, Liar] = {}
@@ -70,6 +77,12 @@ class Lied:
         """Of the coin that the victim pays."""
         return self.liars[self.scene.asset(self._victim)]
 
+    async def leave(self) -> None:
+        """They are gone, both of which the client has asked until now."""
+        for symbol, liar in self.liars.items():
+            assert liar.asked, f"nobody talks to the {symbol} server"
+            await liar.stop()
+
     async def ends_well(self) -> None:
         for party in Party:
             await self.scene.ended(party, "swapped")
@@ -79,36 +92,40 @@ class Lied:
         for wallet in config["wallets"]:
             liar = self.liars[wallet["symbol"]].url
             wallet["electrum"] = [liar] if self._alone else [liar, *wallet["electrum"]]
-        config["pace"]["second_opinion"] = 2.0
+        if self._doubts:
+            config["pace"]["second_opinion"] = 2.0
         config["servers"][0]["host"] = self._host or config["servers"][0]["host"]
 
 
 async def gone(stage: Stage, name: str, victim: Party) -> None:
-    async with Lied(stage, name, victim) as it:
+    async with Lied(stage, name, victim, doubts=False) as it:
         await it.scene.match()
         await it.scene.step(victim, "swap_sent")
-        for liar in it.liars.values():
-            await liar.stop()
+        await it.leave()
         await it.ends_well()
 
 
 async def gone_and_back(stage: Stage, name: str, victim: Party) -> None:
     async with Lied(stage, name, victim, alone=True) as it:
         await it.scene.match()
-        await it.scene.step(victim, "swap_sent")
-        for liar in it.liars.values():
-            await liar.stop()
-        await stage.exchange.mine()
+        await it.scene.step(victim, "swap_accepted")
+        await it.leave()
+        # The other side goes on, and the client sees nothing of it.
+        if victim is TAKER:
+            await it.scene.ended(MAKER, "swapped")
+        else:
+            await it.scene.step(TAKER, "swap_confirmed")
         for liar in it.liars.values():
             await liar.start()
         await it.ends_well()
 
 
-async def lies(stage: Stage, name: str, victim: Party, lie: Lie) -> None:
+async def lies(stage: Stage, name: str, victim: Party, lie: Lie, caught: str) -> None:
+    """caught: the code of what it is left alone for."""
     async with Lied(stage, name, victim) as it:
         it.theirs.lie = lie
         await it.scene.match()
-        await it.client.noticed(CAUGHT)
+        await it.client.noticed(caught)
         await it.ends_well()
 
 
@@ -116,7 +133,7 @@ async def lies_alone(stage: Stage, name: str, victim: Party) -> None:
     async with Lied(stage, name, victim, alone=True) as it:
         it.theirs.lie = forges_branches
         await it.scene.match()
-        await it.client.noticed(CAUGHT)
+        await it.client.noticed(MERKLE)
         assert not it.client.said("swap_step", step="counterparty_swap_confirmed"), "a forged proof was believed"
         it.theirs.lie = None
         await it.ends_well()
@@ -133,23 +150,23 @@ async def hides_the_secret(stage: Stage, name: str) -> None:
             await it.scene.step(TAKER, "swap_accepted")
             await line.aclose()
             it.other.withholds.discard("redeem")
-            await it.client.noticed(CAUGHT)
+            await it.client.noticed(HISTORY)
             await it.ends_well()
 
 
-LIES: dict[str, Lie] = {
-    "hides_the_contract": hides(0),
-    "invents_a_history": invents,
-    "forges_branches": forges_branches,
-    "forks": forks,
+LIES: dict[str, tuple[Lie, str]] = {
+    "hides_the_contract": (hides(0), HISTORY),
+    "invents_a_history": (invents, MERKLE),
+    "forges_branches": (forges_branches, MERKLE),
+    "forks": (forks, HEADERS),
 }
 STORIES: dict[str, Story] = {
     "taker-gone": partial(gone, victim=TAKER),
     "maker-gone": partial(gone, victim=MAKER),
     "taker-gone_and_back": partial(gone_and_back, victim=TAKER),
     "maker-gone_and_back": partial(gone_and_back, victim=MAKER),
-    **{f"taker-{name}": partial(lies, victim=TAKER, lie=lie) for name, lie in LIES.items()},
-    **{f"maker-{name}": partial(lies, victim=MAKER, lie=lie) for name, lie in LIES.items()},
+    **{f"taker-{name}": partial(lies, victim=TAKER, lie=lie, caught=code) for name, (lie, code) in LIES.items()},
+    **{f"maker-{name}": partial(lies, victim=MAKER, lie=lie, caught=code) for name, (lie, code) in LIES.items()},
     "taker-lied_to_by_all": partial(lies_alone, victim=TAKER),
     "maker-lied_to_by_all": partial(lies_alone, victim=MAKER),
     "taker-hides_the_secret": hides_the_secret,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.scenes.mortals import PATIENCE, Mortal, mortal
-from tests.e2e.scenes.players import Daemon
+from tests.e2e.scenes.players import Daemon, Withheld
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
@@ -29,8 +29,9 @@ IN_USE = 5
 """Exit status of a client whose store another process has."""
 
 
-async def twins(stage: Stage, name: str, role: Party, step: str) -> None:
-    async with stage.rogue(f"{name}-other") as other:
+async def twins(stage: Stage, name: str, role: Party, step: str, waits: Withheld) -> None:
+    """waits: what the other side keeps back until the second client knows of the swap too."""
+    async with stage.rogue(f"{name}-other", waits) as other:
         words = sum(name.encode())
         first = await mortal(stage, f"{name}-first", SeededEntropy(words))
         second = Mortal(stage.exchange, f"{name}-second")
@@ -40,6 +41,12 @@ async def twins(stage: Stage, name: str, role: Party, step: str) -> None:
         await scene.step(role, step)
         await second.start()
 
+        async def known() -> bool:
+            return await second.swap(scene.match_id) is not None
+
+        await stage.patiently(known)
+        assert await known(), "the second client has not found the swap"
+        other.withholds.discard(waits)
         for party in Party:
             await scene.ended(party, "swapped")
         await scene.assert_books({MAKER: Fate.REDEEMED, TAKER: Fate.REDEEMED})
@@ -73,8 +80,8 @@ async def same_folder(stage: Stage, name: str) -> None:
 
 
 STORIES: dict[str, Story] = {
-    "maker": partial(twins, role=MAKER, step="swap_accepted"),
-    "taker": partial(twins, role=TAKER, step="swap_sent"),
+    "maker": partial(twins, role=MAKER, step="swap_accepted", waits="contract"),
+    "taker": partial(twins, role=TAKER, step="swap_accepted", waits="redeem"),
     "same_folder": same_folder,
 }
 

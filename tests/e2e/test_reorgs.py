@@ -7,7 +7,7 @@ when its story lets it in, so that each has exactly one confirmation when it is 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -38,6 +38,9 @@ TWO_DEEP = replace(PLAN, confirmations=2, broadcast_timeout_ms=60_000)
 Which = Callable[[], Awaitable[str]]
 """Finds a transaction that waits for a block."""
 
+Since = Mapping[Party, int]
+"""From which of each side's events on."""
+
 
 # Transactions that come back -----------------------------------------------------------------------------------------
 
@@ -48,7 +51,7 @@ def contract_comes_back(payer: Party) -> Play:
         await scene.match()
         if payer is TAKER:
             await let_in_contract(scene, MAKER)
-        await lose(scene, payer, partial(contract, scene, payer), one_deep=partial(seen_contract, scene, payer))
+        await lose(scene, payer, partial(contract, scene, payer), seen=partial(seen_contract, scene, payer))
         await let_in_everything(scene)
         await assert_swapped(scene)
 
@@ -63,7 +66,7 @@ def redemption_comes_back(payer: Party) -> Play:
             await let_in_contract(scene, party)
         if payer is MAKER:
             cast.stage.mint.let_in_spender(scene.asset(TAKER), scene.contracts[TAKER])
-        await lose(scene, payer, partial(redemption, scene, payer), one_deep=partial(seen_redemption, scene, payer))
+        await lose(scene, payer, partial(redemption, scene, payer), seen=partial(seen_redemption, scene, payer))
         await let_in_everything(scene)
         await assert_swapped(scene)
 
@@ -84,8 +87,8 @@ def contract_is_double_spent(payer: Party) -> Play:
         if payer is TAKER:
             await let_in_contract(scene, MAKER)
         rival = await rival_to(scene, payer, rivals)
-        which, one_deep = partial(contract, scene, payer), partial(seen_contract, scene, payer)
-        await lose(scene, payer, which, one_deep=one_deep, rival=rival)
+        which, seen = partial(contract, scene, payer), partial(seen_contract, scene, payer)
+        await lose(scene, payer, which, seen=seen, rival=rival)
         if payer is TAKER:
             cast.stage.mint.let_in_spender(scene.asset(MAKER), scene.contracts[MAKER])
         await scene.player(payer.other).saw("swap_step", match_id=scene.match_id, step="counterparty_swap_lost")
@@ -131,7 +134,7 @@ def redemption_is_contested(payer: Party) -> Play:
             cast.stage.mint.let_in_spender(scene.asset(TAKER), scene.contracts[TAKER])
         await redemption(scene, payer)
         await cast.stage.calendar.passed(payer)
-        await lose(scene, payer, partial(redemption, scene, payer), one_deep=partial(seen_redemption, scene, payer))
+        await lose(scene, payer, partial(redemption, scene, payer), seen=partial(seen_redemption, scene, payer))
         await outbid(scene, payer)
         await let_in_everything(scene)
         await assert_swapped(scene)
@@ -164,17 +167,23 @@ async def outbid(scene: Scene, payer: Party) -> None:
 
 
 async def lose(
-    scene: Scene, payer: Party, which: Which, *, one_deep: Callable[[], Awaitable[None]], rival: str = ""
+    scene: Scene, payer: Party, which: Which, *, seen: Callable[[int, Since], Awaitable[None]], rival: str = ""
 ) -> None:
-    """A block takes the transaction; when it has been seen there, another chain without it grows longer."""
+    """A block takes the transaction; when it has been seen there, another chain without it grows longer.
+
+    Return when it has been seen to wait again, or, if the other chain has its rival, at once.
+    """
     mint, node = scene.stage.mint, scene.stage.exchange.nodes[scene.asset(payer)]
     await which()  # which may need blocks to come about
     async with mint.closed(node.symbol):
         lost = await taken(scene, node.symbol, which)
-        await one_deep()
+        await seen(1, dict.fromkeys(Party, 0))
+        before = {party: scene.player(party).so_far() for party in Party}
         await node.invalidate(lost)
         await mint.mine(node.symbol, *([rival] if rival else []))
         await mint.mine(node.symbol)
+        if not rival:
+            await seen(0, before)
 
 
 async def taken(scene: Scene, symbol: str, which: Which) -> str:
@@ -185,19 +194,22 @@ async def taken(scene: Scene, symbol: str, which: Which) -> str:
             return await mint.mine(symbol, *await mint.family(symbol, await which()))
 
 
-async def seen_contract(scene: Scene, payer: Party) -> None:
-    """Both sides have seen that side's contract in a block."""
+async def seen_contract(scene: Scene, payer: Party, depth: int, since: Since) -> None:
+    """Both sides have seen that side's contract so deep in the chain."""
     for party in Party:
-        step = "swap_sent" if party is payer else "counterparty_swap_seen"
-        await scene.player(party).saw("swap_step", match_id=scene.match_id, step=step, confirmations=1)
+        await step_at(scene, party, "swap_sent" if party is payer else "counterparty_swap_seen", depth, since)
 
 
-async def seen_redemption(scene: Scene, payer: Party) -> None:
-    """Whoever still follows that contract has seen its redemption in a block; a maker that is paid does not."""
-    await scene.player(payer.other).saw("swap_step", match_id=scene.match_id, step="redeemed", confirmations=1)
+async def seen_redemption(scene: Scene, payer: Party, depth: int, since: Since) -> None:
+    """Whoever still follows that contract has seen its redemption so deep; a maker that is paid does not."""
+    await step_at(scene, payer.other, "redeemed", depth, since)
     if payer is TAKER:
-        match_id = scene.match_id
-        await scene.player(payer).saw("swap_step", match_id=match_id, step="counterparty_redeemed", confirmations=1)
+        await step_at(scene, payer, "counterparty_redeemed", depth, since)
+
+
+async def step_at(scene: Scene, party: Party, step: str, depth: int, since: Since) -> None:
+    player, match_id = scene.player(party), scene.match_id
+    await player.saw("swap_step", after=since[party], match_id=match_id, step=step, confirmations=depth)
 
 
 PLAYS: dict[str, Play] = {

@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from twinlock.simnet.node import COIN_ATOMS, Node
+from twinlock.simnet.node import COIN_ATOMS, Node, NodeError
+
+ATTEMPTS = 5
+"""How often a chain is read again that changes meanwhile."""
 
 
 class ChainBook:
@@ -21,12 +24,21 @@ class ChainBook:
     async def refresh(self) -> None:
         """Read what is new, and forget what a reorganisation took away."""
         async with self._reading:
-            height = await self._node.height()
-            while self._blocks and await self._moved(height):
-                self._blocks.pop()
-            for each in range(self._first + len(self._blocks), height + 1):
-                block = await self._node.rpc("getblock", await self._node.rpc("getblockhash", each), 2)
-                self._blocks.append((block["hash"], block["tx"]))
+            for left in reversed(range(ATTEMPTS)):
+                try:
+                    await self._read()
+                    break
+                except NodeError:  # another story may take blocks away while they are read
+                    if not left:
+                        raise
+
+    async def _read(self) -> None:
+        height = await self._node.height()
+        while self._blocks and await self._moved(height):
+            self._blocks.pop()
+        for each in range(self._first + len(self._blocks), height + 1):
+            block = await self._node.rpc("getblock", await self._node.rpc("getblockhash", each), 2)
+            self._blocks.append((block["hash"], block["tx"]))
 
     async def _moved(self, height: int) -> bool:
         last = self._first + len(self._blocks) - 1

@@ -42,6 +42,18 @@ FORGERIES: dict[str, Callable[[ContractTerms], Forgery]] = {
 }
 """From the terms that were agreed."""
 
+REASONS = {
+    "pays_too_little": "does not hold the agreed amount",
+    "wrong_lock_time": "unlocks too soon",
+    "wrong_recipient": "does not pay the counterparty's address",
+    "wrong_script": "does not pay",
+    "wrong_secret_hash": "another secret hash",
+}
+"""The words that refuse each."""
+
+REUSED = "serves another match"
+"""The words that refuse what was used before."""
+
 OF_MAKERS = [name for name in FORGERIES if name != "wrong_secret_hash"]
 """It is the maker who chooses the hash."""
 

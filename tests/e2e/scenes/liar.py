@@ -39,6 +39,11 @@ class Liar:
     def url(self) -> str:
         return f"tcp://127.0.0.1:{self.port}"
 
+    @property
+    def asked(self) -> bool:
+        """Whether somebody talks to it."""
+        return bool(self._sessions)
+
     def stranger(self, script: str) -> bool:
         """Whether nobody asked for that script before the lie began, as nobody knows a contract before it is made."""
         if self.lie is None:

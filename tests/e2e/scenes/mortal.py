@@ -4,7 +4,10 @@ A crossing is one side of a write to the store or of a broadcast: just before it
 counted from the first record of the kind `since` on, each is written down before anything else happens, and at the
 one that the part names the process kills itself, as a power cut would.
 
-    python -m tests.e2e.scenes.mortal CONFIG PASSWORD_FILE PART
+The part stands in a file, which is read at the start and again whenever a count begins: so one process can die in
+its next swap at another crossing.
+
+    python -m tests.e2e.scenes.mortal CONFIG PASSWORD_FILE PART_FILE
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,9 +38,11 @@ PAPERS = {
 }
 """What the signed transactions in records are for, by member."""
 
-
 ASIDE = ("ledger", "epoch")
 """Records that have nothing to do with coins, and come with every epoch."""
+
+END = "end"
+"""What the diary says when nothing is counted any more."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,13 +61,18 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.die_at or self.die_before or self.die_after)
 
 
+def read(file: Path) -> Part:
+    return msgspec.json.decode(file.read_bytes(), type=Part)
+
+
 class Fate:
-    """Counts crossings, of swaps until one is closed. `diary` gets a line for each, `sent` every transaction that is
-    broadcast, as hex.
+    """Counts crossings, of swaps until one is closed. `diary` gets a line for each, and one for the end; `sent` every
+    transaction that is broadcast, as hex. file: of the part.
     """
 
-    def __init__(self, part: Part, folder: Path, store: SqliteStore) -> None:
-        self._part = part
+    def __init__(self, file: Path, folder: Path, store: SqliteStore) -> None:
+        self._file = file
+        self._part = read(file)
         self._count = 0
         self._counting = self._closed = False
         self._diary = folder.with_suffix(".crossings")
@@ -74,12 +84,14 @@ class Fate:
         # What is known from an earlier life begins no count, but what is still under way goes on with it.
         swaps = any(not swap.closed for swap in store.all(SwapRecord))
         bonds = any(bond.state not in ("posted", "refunded") for bond in store.all(BondRecord))
-        self._counting, self._closed = bonds if part.since == "bond" else swaps, False
+        self._counting, self._closed = bonds if self._part.since == "bond" else swaps, False
 
     def news(self, record: Record) -> str:
         """The word for a transaction that this record is the first to hold; empty if it holds none."""
-        self._counting |= record.kind == self._part.since
-        self._closed |= isinstance(record, SwapRecord) and record.closed
+        closed = isinstance(record, SwapRecord) and record.closed
+        if not self._counting and record.kind == self._part.since and not closed:
+            self._part, self._count, self._counting = read(self._file), 0, True
+        self._closed |= self._counting and closed
         found = ""
         for member, what in PAPERS.get(type(record), {}).items():
             raw = getattr(record, member)
@@ -100,13 +112,16 @@ class Fate:
         if not self._counting:
             return
         self._count += 1
-        if self._closed and when == "after":
-            self._counting = self._closed = False
+        over = self._closed and when == "after"
         with self._diary.open("a") as file:
             file.write(f"{self._count} {when} {what}\n")
+            if over:
+                file.write(f"{self._count} {END}\n")
         named = {"before": self._part.die_before, "after": self._part.die_after}[when]
         if self._count == self._part.die_at or (named and named == what):
             os.kill(os.getpid(), signal.SIGKILL)
+        if over:
+            self._counting = self._closed = False
 
 
 class MortalStore:
@@ -149,6 +164,9 @@ class MortalStore:
             news, self._news = self._news, ""
             self._fate.cross("after", f"store {news}")
 
+    def undo(self, step: Callable[[], object]) -> None:
+        self._store.undo(step)
+
     def close(self) -> None:
         self._store.close()
 
@@ -177,11 +195,11 @@ class SkewedClock(SystemClock):
         return super().now_ms() + self._skew_ms
 
 
-async def play(config: ClientConfig, password: str, part: Part) -> None:
+async def play(config: ClientConfig, password: str, part_file: Path) -> None:
     """The daemon, until somebody or fate kills it."""
-    entropy, clock = SystemEntropy(), SkewedClock(part.skew_ms)
+    entropy, clock = SystemEntropy(), SkewedClock(read(part_file).skew_ms)
     disk = SqliteStore(config.folder, password, entropy)
-    fate = Fate(part, config.folder, disk)
+    fate = Fate(part_file, config.folder, disk)
 
     def view(coin: Coin, wallet: WalletConfig) -> ChainView:
         opened = MortalView(coin, wallet.electrum, clock=clock, entropy=entropy)
@@ -203,5 +221,5 @@ def say(event: object) -> None:
 
 
 if __name__ == "__main__":
-    file, password_file, text = sys.argv[1:]
-    uvloop.run(play(load(Path(file)), Path(password_file).read_text().strip(), msgspec.json.decode(text, type=Part)))
+    file, password_file, part_file = map(Path, sys.argv[1:])
+    uvloop.run(play(load(file), password_file.read_text().strip(), part_file))

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 from tests.e2e.scenes.chainbook import witness_of
-from tests.e2e.scenes.mortal import Part
+from tests.e2e.scenes.mortal import END, Part
 from tests.e2e.scenes.players import Daemon, Rogue
 from tests.e2e.scenes.scene import WITNESSES, Fate, Scene
 from tests.e2e.scenes.stage import Stage
@@ -37,12 +37,15 @@ class Mortal(Daemon):
     """A client process that plays a part whenever it is started."""
 
     part = HEALTHY
+    _closed = 0
+    """Counts that had come to their end before the present one."""
 
     async def start(self) -> None:
         seen = len(self._log())
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-        words = (self._file, self._password, msgspec.json.encode(self.part).decode())
-        command: list[str | Path] = [sys.executable, "-m", "tests.e2e.scenes.mortal", *words]
+        self._write_part()
+        files = (self._file, self._password, self._part_file)
+        command: list[str | Path] = [sys.executable, "-m", "tests.e2e.scenes.mortal", *files]
         self.process = await self._exchange.processes.start(self.name, command, {"PYTHONPATH": path})
         try:
             await self.saw("ready", after=seen)
@@ -54,9 +57,14 @@ class Mortal(Daemon):
     async def become(self, part: Part) -> None:
         """kill -9, and start again in another part."""
         await self.kill()
-        self.part = part
+        self.plays(part)
         await self.start()
         await self.until_venue(lambda venue: venue.connected)
+
+    def plays(self, part: Part) -> None:
+        """From its next swap on, without another start; its clock stays as it is."""
+        self.part, self._closed = part, self._ends()
+        self._write_part()
 
     async def died(self) -> None:
         """Return when it has killed itself, as its part wanted."""
@@ -86,6 +94,29 @@ class Mortal(Daemon):
         await self.process.until(self._free, PATIENCE, f"free coins but {await self.wallets()}")
         return found[0]
 
+    async def closed(self) -> None:
+        """Return when the swap that it was to die in is closed: ended, and everything told that the exchange wants to
+        hear.
+        """
+
+        async def over() -> bool:
+            return self._ends() > self._closed
+
+        await self.process.until(over, PATIENCE, "end of what it counts")
+
+    async def survives(self) -> bool:
+        """Whether it lives until then; False once it has killed itself, as its part wanted."""
+        try:
+            await self.closed()
+        except ProcessError:
+            if self.process.running:
+                raise
+        else:
+            if len(self.crossings()) != self.part.die_at:
+                return True  # not even at the last one
+        await self.died()
+        return False
+
     async def _free(self) -> bool:
         return all(each.total == each.available + each.bonded for each in (await self.wallets()).values())
 
@@ -97,7 +128,7 @@ class Mortal(Daemon):
 
     def crossings(self) -> list[str]:
         """What it wrote down since it last began to count: ``before store swap``."""
-        lines = [line.split(" ", 1) for line in self._lines(".crossings")]
+        lines = [line.split(" ", 1) for line in self._lines(".crossings") if not line.endswith(END)]
         start = max((at for at, (number, _) in enumerate(lines) if number == "1"), default=0)
         return [what for _, what in lines[start:]]
 
@@ -112,6 +143,18 @@ class Mortal(Daemon):
             for txin in tx.inputs:
                 spender = spenders.setdefault(txin.point, tx.txid)
                 assert spender == tx.txid, f"{self.name} spends {txin.point} in {spender} and in {tx.txid}"
+
+    def _ends(self) -> int:
+        return sum(line.endswith(END) for line in self._lines(".crossings"))
+
+    @property
+    def _part_file(self) -> Path:
+        return self._folder.with_suffix(".part")
+
+    def _write_part(self) -> None:
+        draft = self._part_file.with_suffix(".draft")
+        draft.write_bytes(msgspec.json.encode(self.part))
+        draft.replace(self._part_file)
 
     def _lines(self, suffix: str) -> list[str]:
         file = self._folder.with_suffix(suffix)
@@ -147,7 +190,9 @@ async def mortals(stage: Stage, *names: str) -> list[Mortal]:
 
 async def met(scene: Scene, witness: Party) -> None:
     """As `Scene.match`, but only one side is sure to live until it can tell of the match."""
-    scene.before = {party: await scene.player(party).totals() for party in Party}
+    for party in Party:
+        scene.before[party] = await scene.player(party).totals()
+        scene.accounts[party] = await scene.player(party).account_id()
     place, scene.rate = scene.stage.floor.rate(scene.maker_sells)
     orders = {}
     try:

@@ -46,6 +46,10 @@ class Player(Protocol):
 
     async def saw(self, event: str, *, after: int = 0, **members: object) -> dict[str, Any]: ...
 
+    def so_far(self) -> int:
+        """Where `after` begins with what it tells from now on."""
+        ...
+
     async def totals(self) -> dict[str, int]: ...
 
     async def until_settled(self) -> None: ...
@@ -92,6 +96,9 @@ class Daemon(Client):
 
         await self._until(said, f"{event} {members}")
         return found[0]
+
+    def so_far(self) -> int:
+        return len(self._new_rows())
 
     def said(self, event: str, **members: object) -> bool:
         """Whether it has told of such an event already."""
@@ -210,6 +217,9 @@ class Rogue:
             while (row := found()) is None:
                 await self._news.wait()
         return row
+
+    def so_far(self) -> int:
+        return len(self._events)
 
     async def totals(self) -> dict[str, int]:
         return {symbol: side.wallet.balance().total for symbol, side in self.trader.coins.items()}
