@@ -44,5 +44,5 @@ def fixture(path: str) -> Any:
     """JSON of the folder of real data; skips the test, aloud, where the folder is missing."""
     file = FIXTURES / path
     if not file.exists():
-        pytest.skip(f"no {path} in {FIXTURES}")
+        pytest.skip(f"no {path} in {FIXTURES}", allow_module_level=True)
     return json.loads(file.read_text())
