@@ -81,65 +81,26 @@ class DexManager:
         self._base = base
         self._hub, self._database, self._clock = base.hub, base.database, base.clock
         self._locks = {number: CoinLocks() for number in base.assets}
-        settings = base.settings
+        hub, database, clock = self._hub, self._database, self._clock
+        assets, key, settings = base.assets, base.key, base.settings
         policy = Policy(settings.penalty_threshold, settings.cancel_threshold, settings.free_cancels)
-        self.accounts = Accounts(base.database, base.clock, policy, base.expiry_s)
-        self.reputations = Reputations(self.accounts, base.hub, base.key, base.clock)
-        self.historian = Historian(base.database, {terms.name: terms for terms in base.terms}, base.key, base.clock)
-        self.snapshots = Snapshots(base.key)
-        swap_policy = SwapPolicy(
-            broadcast_timeout_ms=settings.broadcast_timeout_ms,
-            maker_lock_ms=settings.lock_time_maker_s * 1000,
-            taker_lock_ms=settings.lock_time_taker_s * 1000,
-            tx_wait_ms=min(settings.tx_wait_ms, settings.broadcast_timeout_ms),
-            depths={number: asset.terms.swap_conf for number, asset in base.assets.items()},
-        )
-        negotiator = Negotiator(base.hub, base.database, self.accounts, base.assets, base.key, base.clock)
-        relays = Relays(base.hub, base.database, self.accounts, base.key, settings.broadcast_timeout_ms)
+        self.accounts = Accounts(database, clock, policy, base.expiry_s)
+        self.reputations = Reputations(self.accounts, hub, key, clock)
+        self.historian = Historian(database, {terms.name: terms for terms in base.terms}, key, clock)
+        self.snapshots = Snapshots(key)
+        swaps = _swap_policy(base)
+        negotiator = Negotiator(hub, database, self.accounts, assets, key, clock)
+        relays = Relays(hub, database, self.accounts, key, settings.broadcast_timeout_ms)
         self.executor = SwapExecutor(
-            base.hub,
-            base.database,
-            base.assets,
-            self._locks,
-            negotiator,
-            relays,
-            self.reputations,
-            self,
-            swap_policy,
-            base.key,
-            base.clock,
+            hub, database, assets, self._locks, negotiator, relays, self.reputations, self, swaps, key, clock
         )
-        self.reports = ReportDesk(
-            base.hub,
-            base.database,
-            self.accounts,
-            relays,
-            base.assets,
-            self.executor,
-            swap_policy,
-            base.key,
-            base.clock,
-        )
-        self.status = StatusDesk(
-            base.hub,
-            base.database,
-            self.executor,
-            base.assets,
-            {(terms.base, terms.quote): terms.name for terms in base.terms},
-            self._active_status,
-        )
-        self.bonds = BondDesk(
-            base.hub,
-            self.accounts,
-            base.database,
-            base.assets,
-            base.key,
-            base.clock,
-            settings.tx_wait_ms,
-        )
-        self.login = Login(base.hub, self.accounts, self, base.key)
-        self.explainer = Explainer(base.hub, self.accounts, base.database, base.key)
-        self.absence = AbsenceWatch(base.hub, base.clock, settings.broadcast_timeout_ms, self._lose_orders)
+        self.reports = ReportDesk(hub, database, self.accounts, relays, assets, self.executor, swaps, key, clock)
+        names = {(terms.base, terms.quote): terms.name for terms in base.terms}
+        self.status = StatusDesk(hub, database, self.executor, assets, names, self._active_status)
+        self.bonds = BondDesk(hub, self.accounts, database, assets, key, clock, settings.tx_wait_ms)
+        self.login = Login(hub, self.accounts, self, key)
+        self.explainer = Explainer(hub, self.accounts, database, key)
+        self.absence = AbsenceWatch(hub, clock, settings.broadcast_timeout_ms, self._lose_orders)
         self.markets: dict[str, MarketManager] = {}
 
     @classmethod
@@ -365,3 +326,14 @@ class DexManager:
             if status is not None:
                 return status
         return None
+
+
+def _swap_policy(base: Foundations) -> SwapPolicy:
+    settings = base.settings
+    return SwapPolicy(
+        broadcast_timeout_ms=settings.broadcast_timeout_ms,
+        maker_lock_ms=settings.lock_time_maker_s * 1000,
+        taker_lock_ms=settings.lock_time_taker_s * 1000,
+        tx_wait_ms=min(settings.tx_wait_ms, settings.broadcast_timeout_ms),
+        depths={number: asset.terms.swap_conf for number, asset in base.assets.items()},
+    )
