@@ -6,10 +6,13 @@ import json
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
 from twinlock.cli.main import main
+from twinlock.cli.trading import how_it_ended
+from twinlock.client.control import views
 from twinlock.client.store.sqlite import FILE_NAME
 
 CONFIG = """
@@ -99,3 +102,26 @@ def test_a_damaged_or_newer_store_is_told_with_the_way_back(folder: Path) -> Non
     assert (damaged.exit_code, "store.corrupt" in damaged.output) == (5, True)
     assert "twinlock client recover" in damaged.output
     assert path.with_name(f"{FILE_NAME}.damaged-1").exists()
+
+
+def test_a_configuration_that_nobody_filled_in_makes_no_seed(tmp_path: Path) -> None:
+    options = ["client", "--config", str(tmp_path / "fresh.toml"), "init"]
+    assert CliRunner().invoke(main, options).exit_code == 0
+    text = (tmp_path / "fresh.toml").read_text()
+    (tmp_path / "fresh.toml").write_text(text.replace("~/.twinlock/client", str(tmp_path / "data")))
+    refused = CliRunner().invoke(main, options)
+    assert (refused.exit_code, "is only an example" in refused.output) == (1, True)
+    assert not (tmp_path / "data").exists()
+
+
+def test_how_an_order_ended_is_said_as_it_was() -> None:
+    plain = views.OrderView("h", "", "", "ltc_btc", "limit", "buy", 5, 5, "standing", False, 0, 0, 0, "executed", 0)
+    ended = [
+        (plain, "ended: nothing matched"),
+        (msgspec.structs.replace(plain, post_only=True), "ended: it would have taken"),
+        (msgspec.structs.replace(plain, filled=5), "executed"),
+        (msgspec.structs.replace(plain, status="revoked", expiry=1), "expired"),
+        (msgspec.structs.replace(plain, status="revoked"), "revoked"),
+        (msgspec.structs.replace(plain, type="cancel"), "executed"),
+    ]
+    assert [how_it_ended(order) for order, _ in ended] == [text for _, text in ended]

@@ -9,6 +9,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from twinlock.chain.address import script_to_address
 from twinlock.chain.bip32 import HDKey, bip84_account
 from twinlock.chain.coins import coin
 from twinlock.cli.main import main
@@ -82,3 +83,15 @@ def test_every_command_explains_itself_and_none_takes_a_secret_as_an_option() ->
         options = {name for parameter in command.params for name in parameter.opts}
         assert not options & {"--key", "--words", "--password", "--descriptor"}
     assert "twinlock client wallet psbt make" in (wallet.epilog or "")
+
+
+@pytest.mark.parametrize(("amount", "status", "told"), [((), 2, "AMOUNT is missing"), (("--", "-1"), 1, "amount")])
+def test_a_payment_says_how_much(folder: Path, amount: tuple[str, ...], status: int, told: str) -> None:
+    address = script_to_address(coin("btc", "regtest"), bytes([0, 20]) + bytes(20))
+    assert address is not None
+    refused = run(folder, "send", "btc", address, *amount)
+    assert (refused.exit_code, told in refused.output) == (status, True), refused.output
+    elsewhere = script_to_address(coin("ltc", "regtest"), bytes([0, 20]) + bytes(20))
+    assert elsewhere is not None
+    other = run(folder, "send", "btc", elsewhere, "1")
+    assert (other.exit_code, "chain.address.network" in other.output) == (1, True)

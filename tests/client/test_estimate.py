@@ -109,7 +109,7 @@ async def test_of_several_orders_none_is_placed_if_one_cannot_be(it: World) -> N
         await several(it, [ask(1), LimitAsk(market=MARKET, side=Side.SELL, quantity=LOT + 1, rate=RATE)])
     assert (odd.value.numbers, odd.value.fix) == (
         {"quantity": LOT + 1, "lot_size": LOT},
-        f"use a multiple of {LOT}, such as {LOT} or {2 * LOT}",
+        "use 0.01 LTC or 0.02 LTC",
     )
     with pytest.raises(ShortFundsError):
         await several(it, [ask(60), ask(60)])

@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 from twinlock.cli.accounts import account, bond
-from twinlock.cli.configs import config_group, write_template
+from twinlock.cli.configs import check_filled_in, config_group, write_template
 from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.keys import api, completion, key, page
 from twinlock.cli.pasts import evidence, history, swap
@@ -104,6 +104,7 @@ def init(setting: Setting, /, length: str, *, restore: bool, **given: Any) -> No
         click.echo(f"{setting.path} is written. Fill in your servers, then run this again.", err=True)
         return
     config, source = setting.config(), SeedSource(**given)
+    check_filled_in(config)
     phrase = source.phrase(ask=restore)
     restored = phrase is not None
     phrase = phrase or fresh(SystemEntropy(), int(length), source.passphrase(confirm=True))

@@ -9,6 +9,7 @@ import msgspec
 
 from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, pass_setting
+from twinlock.client.config import ClientConfig
 from twinlock.client.errors import ConfigError
 
 TEMPLATE = """\
@@ -47,7 +48,7 @@ allow_withdraw = false            # whether it may pay out at all
 
 # A watchtower that finishes or refunds swaps while this machine is off.
 # [tower]
-# url = "https://tower.example:7234"
+# url = "http://tower.example:7240"
 # key_file = "tower.key"
 """
 EXAMPLES = """
@@ -56,6 +57,13 @@ Examples:
   twinlock client --config trader.toml config write
   twinlock client --config trader.toml config check
 """
+
+
+def check_filled_in(config: ClientConfig) -> None:
+    """Raises ConfigError while the file still names the servers of the template."""
+    named = [server for wallet in config.wallets for server in wallet.electrum] + [each.host for each in config.servers]
+    if examples := [name for name in named if name in TEMPLATE]:
+        raise ConfigError(f"{examples[0]} is only an example", fix="fill your own servers into the configuration")
 
 
 def write_template(path: Path) -> None:

@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from twinlock.cli.answers import answer, json_option
 from twinlock.cli.indexer_settings import environment, node_of, settings
 from twinlock.indexer import doctor as doctors
 from twinlock.indexer.block_source import NodeSource
@@ -82,7 +83,8 @@ def doctor(config: Path | None, as_json: bool, **flags: Any) -> None:
 
 @click.command()
 @settings
-def check(config: Path | None, **flags: Any) -> None:
+@json_option
+def check(config: Path | None, as_json: bool, **flags: Any) -> None:
     """Compare the whole index of a stopped server with the node's chain. Takes as long as a first sync."""
     env, coin = environment(config, flags)
 
@@ -99,16 +101,16 @@ def check(config: Path | None, **flags: Any) -> None:
                 node.close()
 
     blocks, problems = asyncio.run(compare())
-    for problem in problems:
-        click.echo(problem)
+    good = f"{blocks:,} blocks: the index is what the node's chain says"
+    answer({"blocks": blocks, "problems": problems}, "\n".join(problems) or good, as_json=as_json)
     if problems:
         raise click.ClickException("the index is not what the node's chain says; remove it, and it is built anew")
-    click.echo(f"{blocks:,} blocks: the index is what the node's chain says")
 
 
 @click.command()
 @settings
-def compact(config: Path | None, **flags: Any) -> None:
+@json_option
+def compact(config: Path | None, as_json: bool, **flags: Any) -> None:
     """Make one run of all that cannot change any more, in a stopped server's index."""
     env, coin = environment(config, flags)
     lock = DirectoryLock(env.data_dir)
@@ -121,7 +123,8 @@ def compact(config: Path | None, **flags: Any) -> None:
             before = len(storage.segments)
             storage.compact()
             after = len(storage.segments)
-            click.echo(f"{before} pieces became {after}" if after < before else f"{after} pieces: nothing to compact")
+            text = f"{before} pieces became {after}" if after < before else f"{after} pieces: nothing to compact"
+            answer({"before": before, "after": after}, text, as_json=as_json)
         finally:
             storage.close()
     finally:
@@ -136,25 +139,28 @@ def snapshot() -> None:
 @snapshot.command("export")
 @settings
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
-def export(config: Path | None, file: Path, **flags: Any) -> None:
+@json_option
+def export(config: Path | None, file: Path, as_json: bool, **flags: Any) -> None:
     """Write a stopped server's index into one file, with checksums."""
     env, coin = environment(config, flags)
     with _Steps() as say:
         table = export_snapshot(coin, env.data_dir, file, say)
-    click.echo(f"{coin.name} {coin.network} to height {table.height:,}: {file} ({size_text(file.stat().st_size)})")
+    size = file.stat().st_size
+    text = f"{coin.name} {coin.network} to height {table.height:,}: {file} ({size_text(size)})"
+    answer({"height": table.height, "file": file, "bytes": size}, text, as_json=as_json)
 
 
 @snapshot.command("import")
 @settings
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-def import_(config: Path | None, file: Path, **flags: Any) -> None:
+@json_option
+def import_(config: Path | None, file: Path, as_json: bool, **flags: Any) -> None:
     """Check such a file, and make it the index of an empty data directory."""
     env, coin = environment(config, flags)
     with _Steps() as say:
         table = import_snapshot(coin, env.data_dir, file, say)
-    click.echo(
-        f"{coin.name} {coin.network} to height {table.height:,} is in {env.data_dir}; the server goes on from there"
-    )
+    text = f"{coin.name} {coin.network} to height {table.height:,} is in {env.data_dir}; the server goes on from there"
+    answer({"height": table.height, "data_dir": env.data_dir}, text, as_json=as_json)
 
 
 UNIT = """[Unit]

@@ -20,6 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from twinlock.chain.coins import Network, coin
+from twinlock.cli.answers import answer, json_option
 from twinlock.cli.server_admin import admin
 from twinlock.seams import SystemClock, SystemEntropy
 from twinlock.server.app import Server
@@ -56,7 +57,8 @@ def server() -> None:
 @click.option("--bond-xpub", "xpubs", multiple=True, metavar="COIN=XPUB", help="Where you are paid in COIN.")
 @click.option("--key-password-file", type=click.Path(exists=True, path_type=Path), help="Password of the signing key.")
 @click.option("--yes", is_flag=True, help="Ask nothing: take the options, and the defaults for the rest.")
-def init(path: Path, yes: bool, key_password_file: Path | None, **given: Any) -> None:
+@json_option
+def init(path: Path, yes: bool, key_password_file: Path | None, as_json: bool, **given: Any) -> None:
     """Write a whole exchange beside PATH: configuration, signing key, certificate, passwords, systemd unit."""
     answers = _answers(given, ask=not yes)
     password = key_password_file.read_text().rstrip("\r\n") if key_password_file else ""
@@ -69,11 +71,13 @@ def init(path: Path, yes: bool, key_password_file: Path | None, **given: Any) ->
             confirmation_prompt=True,
         )
     written = wizard.write_all(path, answers, password, SystemClock(), SystemEntropy())
-    for file in written.files:
-        click.echo(file)
-    click.echo(f"Public key: {written.public_key}")
-    click.echo("Keep a copy of the signing key and its password elsewhere: accounts belong to this key.")
-    click.echo(f"Next: twinlock server doctor --config {path}, then: twinlock server run --config {path}")
+    lines = (
+        *map(str, written.files),
+        f"Public key: {written.public_key}",
+        "Keep a copy of the signing key and its password elsewhere: accounts belong to this key.",
+        f"Next: twinlock server doctor --config {path}, then: twinlock server run --config {path}",
+    )
+    answer({"files": written.files, "public_key": written.public_key}, "\n".join(lines), as_json=as_json)
 
 
 def _answers(given: dict[str, Any], *, ask: bool) -> Answers:
@@ -134,7 +138,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 @server.command()
 @config_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def doctor(path: Path, as_json: bool) -> None:
     """Check everything that the exchange needs; each red line says how to repair it. Exit code 1 if one is red."""
     findings = asyncio.run(examine(path, SystemClock()))
@@ -157,11 +161,18 @@ def _findings(findings: list[Finding]) -> Table:
 
 @server.command()
 @config_option
-def check(path: Path) -> None:
+@json_option
+def check(path: Path, as_json: bool) -> None:
     """Read the configuration and say what it offers."""
-    config = load_config(path)
-    for market in config.markets:
-        click.echo(f"{market.name}: lot size {market.lot_size}, rate step {market.rate_step}, {market.epoch_ms} ms")
+    markets = load_config(path).markets
+    lines = [
+        f"{each.name}: lot size {each.lot_size}, rate step {each.rate_step}, {each.epoch_ms} ms" for each in markets
+    ]
+    offers = [
+        {"market": each.name, "lot_size": each.lot_size, "rate_step": each.rate_step, "epoch_ms": each.epoch_ms}
+        for each in markets
+    ]
+    answer(offers, "\n".join(lines), as_json=as_json)
 
 
 @server.command()
@@ -184,7 +195,8 @@ def run(path: Path, log_level: str) -> None:
 @server.command()
 @config_option
 @click.option("--wait", "wait_s", type=int, default=60, show_default=True, help="Seconds until it must be open again.")
-def restart(path: Path, wait_s: int) -> None:
+@json_option
+def restart(path: Path, wait_s: int, as_json: bool) -> None:
     """Start the running exchange anew, with its new program and configuration; its ports stay open all the while."""
     folder = load_config(path).server.data_dir
     before = running(folder)
@@ -195,7 +207,7 @@ def restart(path: Path, wait_s: int) -> None:
     while time.monotonic() < deadline:
         state = running(folder)
         if state is not None and state.open and state.start > before.start:
-            click.echo(f"open again, process {state.pid}")
+            answer({"pid": state.pid}, f"open again, process {state.pid}", as_json=as_json)
             return
         time.sleep(0.1)
     raise ClaimError("the exchange did not come back in time", fix="look at its log; it may have refused to restart")
@@ -204,21 +216,23 @@ def restart(path: Path, wait_s: int) -> None:
 @server.command()
 @config_option
 @click.argument("target", type=click.Path(path_type=Path))
-def backup(path: Path, target: Path) -> None:
+@json_option
+def backup(path: Path, target: Path, as_json: bool) -> None:
     """Save database, signing key and certificate into the new folder TARGET, while the exchange runs."""
     settings = load_config(path).server
-    for file in asyncio.run(backups.backup(settings.database_url, settings.data_dir, target)):
-        click.echo(file)
+    files = list(asyncio.run(backups.backup(settings.database_url, settings.data_dir, target)))
+    answer({"files": files}, "\n".join(map(str, files)), as_json=as_json)
 
 
 @server.command()
 @config_option
 @click.argument("source", type=click.Path(path_type=Path, exists=True, file_okay=False))
-def restore(path: Path, source: Path) -> None:
+@json_option
+def restore(path: Path, source: Path, as_json: bool) -> None:
     """Put the backup in the folder SOURCE into an empty data directory, and into the empty database of `db_url`."""
     settings = load_config(path).server
-    for file in asyncio.run(backups.restore(source, settings.data_dir, settings.db_url)):
-        click.echo(file)
+    files = list(asyncio.run(backups.restore(source, settings.data_dir, settings.db_url)))
+    answer({"files": files}, "\n".join(map(str, files)), as_json=as_json)
 
 
 def _processors() -> list[structlog.typing.Processor]:

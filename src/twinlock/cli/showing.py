@@ -9,7 +9,7 @@ from rich.table import Table
 from twinlock.chain.coins import Coin, coin
 from twinlock.cli.setting import Setting
 from twinlock.client.errors import ClientError
-from twinlock.protocol.rates import amount_text, rate_text
+from twinlock.protocol.rates import AmountError, amount_text, parse_amount, rate_text
 
 
 def coin_of(setting: Setting, symbol: str) -> Coin:
@@ -38,6 +38,14 @@ def table(columns: list[str], rows: list[list[str]]) -> Table:
     for row in rows:
         found.add_row(*row)
     return found
+
+
+def some(text: str, coin: Coin) -> int:
+    """Atoms of an amount in whole coins. Raises AmountError unless it is more than nothing."""
+    atoms = parse_amount(text, coin.conversion_factor)
+    if atoms <= 0:
+        raise AmountError(f"{text} is no amount to pay", fix="Write it like 0.25.")
+    return atoms
 
 
 def coins_of(setting: Setting, symbol: str, atoms: int) -> str:

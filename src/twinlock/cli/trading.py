@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, TypeVar, cast
+from urllib.parse import quote as quoted
 
 import click
 import msgspec
@@ -77,6 +78,9 @@ def order_options(command: F) -> F:
     return command
 
 
+host_option = click.option("--host", default="", help="The server; the first configured one without it.")
+
+
 @click.group(cls=ExampledGroup, epilog=MARKET_EXAMPLES)
 def market() -> None:
     """What can be traded, and the books. Needs the daemon."""
@@ -102,10 +106,11 @@ def market_list(setting: Setting) -> None:
 
 @market.command("book")
 @click.argument("name")
+@host_option
 @pass_setting
-def market_book(setting: Setting, name: str) -> None:
+def market_book(setting: Setting, name: str, host: str) -> None:
     """The book of a market, best orders in the middle."""
-    found = tell(setting, lambda remote: remote.get(f"/markets/{name}/book", views.BookView))
+    found = tell(setting, lambda remote: remote.get(f"/markets/{name}/book?host={quoted(host)}", views.BookView))
     base, quote = sides(setting, name)
     rows = [
         [
@@ -132,6 +137,7 @@ def order() -> None:
 @click.argument("rate")
 @click.option("--immediate", is_flag=True, help="What does not match at once is not booked.")
 @order_options
+@host_option
 @click.option("--split", is_flag=True, help="Make a coin of exactly the sum needed, so that no more is locked.")
 @click.option("--tag", default="", help="Your own name for the order; placing it twice places it once.")
 @pass_setting
@@ -146,6 +152,7 @@ def order_limit(
     immediate: bool,
     split: bool,
     tag: str,
+    host: str,
     **chosen: Any,
 ) -> None:
     """Buy or sell QUANTITY of the base coin at RATE (quote per base) or better, both in whole coins."""
@@ -158,6 +165,7 @@ def order_limit(
         "force": "immediate" if immediate else "standing",
         "split": split,
         "tag": tag,
+        "host": host,
     } | OrderChoices(**chosen).members()
     _place(setting, body)
 
@@ -168,13 +176,16 @@ def order_limit(
 @click.argument("quantity")
 @click.option("--max-matches", type=click.IntRange(0), default=0, help="End after so many matches, each one swap.")
 @click.option("--tag", default="", help="Your own name for the order; placing it twice places it once.")
+@host_option
 @pass_setting
-def order_market(setting: Setting, name: str, side: str, quantity: str, max_matches: int, tag: str) -> None:
+def order_market(
+    setting: Setting, name: str, side: str, quantity: str, *, max_matches: int, tag: str, host: str
+) -> None:
     """Sell QUANTITY of the base coin, or spend QUANTITY of the quote coin, at any rate."""
     paid = sides(setting, name)[side == "buy"]
     atoms = parse_amount(quantity, paid.conversion_factor)
-    body = {"market": name, "side": side, "type": "market", "quantity": atoms, "max_matches": max_matches, "tag": tag}
-    _place(setting, body)
+    body = {"market": name, "side": side, "type": "market", "quantity": atoms, "max_matches": max_matches}
+    _place(setting, body | {"tag": tag, "host": host})
 
 
 @order.command("cancel")
@@ -212,7 +223,16 @@ def _order_row(setting: Setting, row: views.OrderView) -> list[str]:
         traded(setting, row.market, atoms, quote=spends) if row.side else "" for atoms in (row.quantity, row.filled)
     )
     rate, placed = priced(setting, row.market, row.rate), clock_time(row.time)
-    return [row.id[:16], row.market, row.type, row.side, quantity, rate, filled, row.status, placed]
+    return [row.id[:16], row.market, row.type, row.side, quantity, rate, filled, how_it_ended(row), placed]
+
+
+def how_it_ended(row: views.OrderView) -> str:
+    """The status, and of an order that took part in nothing, why."""
+    if row.status == "executed" and row.type != "cancel" and not row.filled:
+        return "ended: it would have taken" if row.post_only else "ended: nothing matched"
+    if row.status == "revoked" and 0 < row.expiry <= SystemClock().now_ms():
+        return "expired"
+    return row.status
 
 
 @order.command("several")
@@ -234,10 +254,11 @@ def order_several(setting: Setting, file: Any) -> None:
 @click.argument("side", type=click.Choice(["buy", "sell"]))
 @click.argument("quantity")
 @click.argument("rate")
+@host_option
 @pass_setting
-def order_estimate(setting: Setting, name: str, side: str, quantity: str, rate: str) -> None:
+def order_estimate(setting: Setting, name: str, side: str, quantity: str, rate: str, host: str) -> None:
     """What a limit order would lock, and cost at best, at worst, and if it has to be refunded."""
-    order = _limit(setting, name, side, quantity, rate)
+    order = _limit(setting, name, side, quantity, rate, host)
     found = tell(setting, lambda remote: remote.post("/orders/estimate", Estimate, order))
     setting.show(found, lambda: _estimate(setting, found))
 
@@ -263,12 +284,13 @@ def _estimate(setting: Setting, found: Estimate) -> Table:
 @click.argument("name", metavar="MARKET")
 @click.argument("side", type=click.Choice(["buy", "sell"]))
 @click.argument("rate")
+@host_option
 @pass_setting
-def order_max(setting: Setting, name: str, side: str, rate: str) -> None:
+def order_max(setting: Setting, name: str, side: str, rate: str, host: str) -> None:
     """The largest limit order at RATE that funds and tier allow now."""
     base, quote = sides(setting, name)
     atoms = parse_rate(rate, base.conversion_factor, quote.conversion_factor)
-    path = f"/markets/{name}/largest?side={side}&rate={atoms}"
+    path = f"/markets/{name}/largest?side={side}&rate={atoms}&host={quoted(host)}"
     found = tell(setting, lambda remote: remote.get(path, MaxOrder))
     row = [amount_text(each, base.conversion_factor) for each in (found.quantity, found.by_funds, found.by_tier)]
     setting.show(found, lambda: table(["largest", "by funds", "by tier"], [row]))
@@ -291,6 +313,7 @@ def condition() -> None:
 @click.option("--rate", required=True, help="... place a limit order at this one.")
 @click.option("--or-at", default="", help="Meanwhile rest at this rate; one cancels the other.")
 @order_options
+@host_option
 @pass_setting
 def condition_stop(
     setting: Setting,
@@ -303,6 +326,7 @@ def condition_stop(
     stop: str,
     rate: str,
     or_at: str,
+    host: str,
     **chosen: Any,
 ) -> None:
     """Wait for a price under the name NAME, which is used once. The order options count for both orders."""
@@ -312,7 +336,7 @@ def condition_stop(
     )
     atoms = parse_amount(quantity, base.conversion_factor)
     options = OrderChoices(**chosen).members()
-    wanted = requests.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting, **options)
+    wanted = requests.PlaceCondition(name, market_name, _side(side), atoms, stopping, placing, resting, host, **options)
     found = tell(setting, lambda remote: remote.post("/conditions", views.ConditionView, wanted))
     setting.show(found, lambda: _conditions(setting, [found]))
 
@@ -350,13 +374,14 @@ def _conditions(setting: Setting, found: list[views.ConditionView]) -> Table:
     return table(["name", "market", "side", "quantity", "stop", "rate", "or at", "status", "why"], rows)
 
 
-def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str) -> requests.PlaceOrder:
+def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str, host: str) -> requests.PlaceOrder:
     base, quote = sides(setting, name)
     return requests.PlaceOrder(
         market=name,
         side=_side(side),
         quantity=parse_amount(quantity, base.conversion_factor),
         rate=parse_rate(rate, base.conversion_factor, quote.conversion_factor),
+        host=host,
     )
 
 

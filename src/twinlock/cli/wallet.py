@@ -14,7 +14,7 @@ import tomlkit
 from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.labels import labels
 from twinlock.cli.setting import Setting, ask, pass_setting
-from twinlock.cli.showing import coin_of, table
+from twinlock.cli.showing import clock_time, coin_of, some, table
 from twinlock.client import config as configuration
 from twinlock.client.control import requests, views
 from twinlock.client.wallet import uri
@@ -97,8 +97,18 @@ def history(setting: Setting, symbol: str, *, as_csv: bool) -> None:
     if as_csv:
         click.echo(to_csv(coin, found), nl=False)
         return
-    rows = [[p.txid, _signed(p.net, coin.conversion_factor), str(p.height or "waiting"), p.label] for p in found]
-    setting.show(found, lambda: table(["transaction", coin.unit, "block", "label"], rows))
+    rows = [
+        [
+            clock_time((p.time or 0) * 1000),
+            p.txid,
+            _signed(p.net, coin.conversion_factor),
+            "" if p.fee is None else amount_text(p.fee, coin.conversion_factor),
+            str(p.height or "waiting"),
+            p.label,
+        ]
+        for p in found
+    ]
+    setting.show(found, lambda: table(["time", "transaction", coin.unit, "fee", "block", "label"], rows))
 
 
 @wallet.command("descriptor")
@@ -178,7 +188,9 @@ def send(
     """Pay AMOUNT (in whole coins, like 0.25) to ADDRESS, or what a payment request (BIP 21) asks for."""
     coin = coin_of(setting, symbol)
     request = uri.parse(coin, address)
-    atoms = parse_amount(amount, coin.conversion_factor) if amount else request.amount
+    if not (amount or request.amount):
+        raise click.UsageError("say how much: AMOUNT is missing, and the request names none")
+    atoms = some(amount, coin) if amount else request.amount
     body = requests.PayRequest(request.address, atoms, fee_rate, list(coins), label or request.label)
     _sent(setting, symbol, "send", body)
 
@@ -254,7 +266,7 @@ def psbt_make(
     setting: Setting, symbol: str, amount: str, address: str, fee_rate: int, coins: tuple[str, ...], out: Path | None
 ) -> None:
     """Pay AMOUNT to ADDRESS; without one, to an address that this wallet can trade from."""
-    atoms = parse_amount(amount, coin_of(setting, symbol).conversion_factor)
+    atoms = some(amount, coin_of(setting, symbol))
     body = requests.DraftRequest(atoms, address, fee_rate, list(coins))
     _show_psbt(setting, ask(setting, lambda remote: remote.post(f"/wallets/{symbol}/psbt", dict[str, str], body)), out)
 

@@ -101,6 +101,12 @@ function action(title, label, work) {
   return button;
 }
 
+/** The status, and of an order that took part in nothing, why. */
+function ended(row) {
+  if (row.status === "executed" && !row.filled) return row.post_only ? "ended: it would have taken" : "ended: nothing matched";
+  return row.status === "revoked" && row.expiry && row.expiry <= Date.now() ? "expired" : row.status;
+}
+
 export function orders(markets, rows, cancel) {
   const open = ["sent", "epoch", "booked"];
   const shown = rows.filter((row) => row.type !== "cancel").reverse();
@@ -109,7 +115,7 @@ export function orders(markets, rows, cancel) {
     const stands = row.type === "limit" && row.status === "booked";
     const label = `Cancel ${row.side} ${amount(markets, row, row.quantity)} ${row.market}`;
     const button = stands ? action("Cancel", label, () => cancel(row)) : "";
-    return [pair(row), row.side, amount(markets, row, row.quantity), rate(markets, row), amount(markets, row, row.filled), row.status, time(row.time), button];
+    return [pair(row), row.side, amount(markets, row, row.quantity), rate(markets, row), amount(markets, row, row.filled), ended(row), time(row.time), button];
   });
   const columns = [["Market"], ["Side", "side"], ["Quantity", "number"], ["Rate", "number"], ["Filled", "number"], ["Status"], ["Placed", "soft"], [""]];
   return table(columns, cells, "No orders yet.");
