@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from twinlock.client import epochs
 from twinlock.client.book_mirror import Verdict
 from twinlock.client.epochs import EpochHistory, stored
@@ -34,6 +36,16 @@ def test_only_the_newest_are_kept_and_each_once() -> None:
         history = EpochHistory(store, "h:1", "ltc_btc")
         for number in half:
             history.add(Verdict(number, 1, 0, True), report(number))
+
+    def attempt() -> None:
+        with store.transaction():
+            history.add(Verdict(0, 0, 0, True), report(epochs.KEPT + 10))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    assert len(stored(store, "h:1", "ltc_btc")) == epochs.KEPT
+    history.add(Verdict(epochs.KEPT + 10, 1, 0, True), report(epochs.KEPT + 10))
     kept = [record.epoch for record in stored(store, "h:1", "ltc_btc")]
-    assert kept == list(range(10, epochs.KEPT + 10))
+    assert kept == list(range(11, epochs.KEPT + 11)), "what was not kept has pushed nothing out"
     assert [record.epoch for record in stored(store, "other:1", "ltc_btc")] == [5]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from typing import ClassVar
 
 from twinlock.client.book_mirror import Verdict
@@ -64,6 +65,7 @@ class EpochHistory:
             accusation=verdict.accusation,
         )
         with self._store.transaction():
+            self._store.undo(partial(setattr, self, "_keys", self._keys.copy()))
             self._store.put(record)
             if record.key not in self._keys:
                 self._keys.append(record.key)
