@@ -300,10 +300,16 @@ class Hub:
         return self._accounts.get(call.account, call.link)
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something beside everything else; it is cancelled when the hub closes."""
+        """Run something beside everything else; it is cancelled when the hub closes, and its failure is logged."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("work beside the handlers failed", exc_info=error)
 
 
 UNANSWERED: Any = object()
