@@ -60,6 +60,11 @@ def test_answers_of_another_type_name_the_liar(method: Method[Any], text: str) -
     assert (lie.value.code, lie.value.what, lie.value.fault) == ("electrum.lie.type", "type", "node")
 
 
+@pytest.mark.parametrize("text", [b"null", b'"pong"', b"[" + b"{}," * 1000 + b"{}]"])
+def test_the_answer_to_a_ping_is_not_looked_into(text: bytes) -> None:
+    assert bytes(methods.PING.decode(msgspec.Raw(text))) == text
+
+
 def test_fees_are_exact() -> None:
     assert methods.ESTIMATE_FEE.decode(msgspec.Raw(b"0.00012345")) == Decimal("0.00012345")
 

@@ -116,7 +116,8 @@ def _method(name: str, shape: Any, since: Version = PROTOCOL_MIN) -> Method[Any]
 
 VERSION: Method[tuple[str, str]] = _method("server.version", tuple[str, str])
 FEATURES: Method[FeaturesReply] = _method("server.features", FeaturesReply)
-PING: Method[object] = _method("server.ping", Any)
+PING: Method[msgspec.Raw] = _method("server.ping", msgspec.Raw)
+"""Whatever the answer is, it is not looked into."""
 BANNER: Method[str] = _method("server.banner", str)
 
 HEADERS_SUBSCRIBE: Method[HeaderReply] = _method("blockchain.headers.subscribe", HeaderReply)
