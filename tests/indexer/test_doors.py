@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import json
+import socket
 import ssl
 import urllib.error
 import urllib.request
@@ -19,10 +20,13 @@ from websockets.exceptions import ConnectionClosedError
 
 from twinlock.chain.coins import coin
 from twinlock.indexer.certificate import Certificate, make_certificate
+from twinlock.indexer.controller import Controller
 from twinlock.indexer.daemon import DaemonGoneError
+from twinlock.indexer.doors import DoorError, try_doors
 from twinlock.indexer.env import Env, EnvError, Service
 from twinlock.indexer.listeners import _WebSocket
 from twinlock.indexer.local_rpc import LocalRPC
+from twinlock.indexer.lock import DirectoryError, DirectoryLock
 from twinlock.indexer.methods import RpcError
 from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.peer_network import RealNetwork
@@ -81,6 +85,29 @@ async def test_a_door_with_tls_needs_a_certificate() -> None:
     async with world() as w:
         with pytest.raises(EnvError, match="certificate"):
             await w.manager.listen([Service("ssl", "127.0.0.1", 1)])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("protocol", ["tcp", "ws", "rpc", "http"])
+async def test_an_address_that_is_taken_is_named(protocol: str, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        service = Service(protocol, "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(DoorError, match=f"{service}: "):
+            try_doors([service])
+        env = Env(
+            coin="btc", network="regtest", daemon_url="http://127.0.0.1:1", data_dir=tmp_path, services=(service,)
+        )
+        controller = Controller(env, VirtualClock(), SystemEntropy())
+        with pytest.raises(DoorError, match="already in use"):  # though there is no node yet
+            await controller.run(lambda _: None)
+
+
+def test_a_data_directory_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DirectoryError, match="cannot be used"):
+        DirectoryLock(tmp_path / "file")
 
 
 class Desk:

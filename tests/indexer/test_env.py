@@ -61,6 +61,7 @@ def test_what_cannot_be_used_is_named(flags: dict[str, object], message: str) ->
 NONSENSE = [
     ("coin", "5", "should be text"),
     ("network", "[]", "should be text"),
+    ("network", '"moon"', "one of mainnet"),
     ("services", "5", "a list of texts"),
     ("services", "[5]", "should be text"),
     ("services", '["tcp://127.0.0.1:99999"]', "not an address"),

@@ -18,6 +18,7 @@ from twinlock.indexer.block_processor import BlockProcessor, Step
 from twinlock.indexer.block_source import BlockSource, NodeSource
 from twinlock.indexer.certificate import Certificate, CertificateError, certificate_of
 from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError
+from twinlock.indexer.doors import try_doors
 from twinlock.indexer.env import Env
 from twinlock.indexer.first_sync import first_sync
 from twinlock.indexer.irc import Irc, Meeting
@@ -128,12 +129,13 @@ class Controller:
         if not compiled():
             log.warning("the kernels were not compiled: everything works, but slowly", fix="install a C compiler")
         try:
+            certificate = certificate_of(self.env, self.clock)
+            try_doors(self.env.wallet_services)
             await self._open_local_doors()
             await self._meet_node()
             await self._first_sync()
             while await self._step():
                 pass
-            certificate = certificate_of(self.env, self.clock)
             await self.sessions.listen(self.env.wallet_services, certificate)
             self.ready = True
             ready(self.storage.height)

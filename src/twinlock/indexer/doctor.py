@@ -6,7 +6,6 @@ import datetime
 import os
 import resource
 import shutil
-import socket
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +16,7 @@ from cryptography import x509
 from twinlock.chain.coins import Coin
 from twinlock.indexer.banner import version_text
 from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError
+from twinlock.indexer.doors import DoorError, try_door
 from twinlock.indexer.env import Env
 from twinlock.indexer.lock import DirectoryLock, InUseError
 from twinlock.indexer.progress import forecast, size_text
@@ -174,14 +174,10 @@ def _ports(env: Env, running: bool) -> list[Finding]:
     for service in env.services if not running else ():
         name = f"port {service.port}"
         try:
-            family = socket.AF_INET6 if ":" in service.host else socket.AF_INET
-            with socket.socket(family) as door:
-                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                door.bind((service.host, service.port))
+            try_door(service)
             findings.append(Finding(name, True, f"free for {service}"))
-        except OSError as error:
-            fix = "an indexer runs already, or something else does: choose another port"
-            findings.append(Finding(name, False, f"{service}: {error.strerror}", fix))
+        except DoorError as error:
+            findings.append(Finding(name, False, str(error), error.fix))
     if not env.wallet_services:
         findings.append(Finding("ports", False, "none for wallets", "give --listen tcp://127.0.0.1:50001"))
     return findings

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from twinlock.chain.coins import Network
 from twinlock.errors import TwinlockError
 from twinlock.indexer import values
 from twinlock.indexer.memory import DEFAULT_MEMORY, LEAST_MEMORY
@@ -160,6 +161,13 @@ def _coin(value: Any) -> str:
     return names.get(name, name)
 
 
+def _network(value: Any) -> str:
+    known = [str(network) for network in Network]
+    if values.text(value).lower() not in known:
+        raise ValueError(f"it should be one of {', '.join(known)}")
+    return values.text(value).lower()
+
+
 def _discovery(value: Any) -> str:
     """on, off or self. TOML and other servers' files also say true, 1, ..."""
     text = str(value).lower()
@@ -203,7 +211,7 @@ class Setting:
 
 SETTINGS = (
     Setting("coin", "COIN", _coin, "Which coin: btc, ltc, ..."),
-    Setting("network", "NET", values.text, "Which of its chains: mainnet, testnet, regtest, ..."),
+    Setting("network", "NET", _network, "Which of its chains: mainnet, testnet, regtest, ..."),
     Setting("daemon_url", "DAEMON_URL", values.urls, "The node's RPC: http://user:password@host:port; or several."),
     Setting("node_dir", "DAEMON_DIR", values.path, "The node's data directory, with its cookie; found if usual."),
     Setting("data_dir", "DB_DIRECTORY", values.path, "Where the index lives."),

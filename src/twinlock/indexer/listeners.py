@@ -11,6 +11,7 @@ import websockets.asyncio.server as websocket_server
 from websockets.exceptions import ConnectionClosed
 
 from twinlock.indexer.certificate import Certificate
+from twinlock.indexer.doors import opening
 from twinlock.indexer.env import EnvError, Service
 from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
 
@@ -27,20 +28,22 @@ class Listener(Protocol):
 async def open_listener(
     service: Service, session: Callable[[], asyncio.Protocol], certificate: Certificate | None, max_recv: int
 ) -> Listener:
-    """Listen. Raises EnvError when TLS is wanted without a certificate."""
+    """Listen. Raises EnvError when TLS is wanted without a certificate, DoorError."""
     secure = service.protocol in ("ssl", "wss")
     if secure and certificate is None:
         raise EnvError(f"{service} needs a certificate")
     context = certificate.context if secure and certificate else None
     tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if context else {}
     if service.protocol in ("tcp", "ssl"):
-        loop = asyncio.get_running_loop()
-        return cast(Listener, await loop.create_server(session, service.host, service.port, **tls))
+        with opening(service):
+            loop = asyncio.get_running_loop()
+            return cast(Listener, await loop.create_server(session, service.host, service.port, **tls))
 
     async def handle(connection: websocket_server.ServerConnection) -> None:
         await _WebSocket(connection, session()).run()
 
-    return await websocket_server.serve(handle, service.host, service.port, max_size=max_recv, **tls)
+    with opening(service):
+        return await websocket_server.serve(handle, service.host, service.port, max_size=max_recv, **tls)
 
 
 class _WebSocket(asyncio.Transport):

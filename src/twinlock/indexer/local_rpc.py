@@ -16,6 +16,7 @@ from twinlock.chain.address import address_to_script
 from twinlock.electrum.errors import FrameError
 from twinlock.electrum.framing import LineDecoder, Request, decode_requests, encode_error, encode_reply
 from twinlock.errors import TwinlockError
+from twinlock.indexer.doors import opening
 from twinlock.indexer.env import EnvError, Service
 from twinlock.indexer.methods import (
     BAD_REQUEST,
@@ -61,10 +62,11 @@ class LocalRPC:
         }
 
     async def start(self, service: Service) -> None:
-        """Open the door. Raises EnvError for an address that others could reach."""
+        """Open the door. Raises EnvError for an address that others could reach, DoorError."""
         if service.host not in _LOOPBACK:
             raise EnvError(f"{service}: the operator's door opens on loopback only")
-        self._server = await asyncio.start_server(self._serve, service.host, service.port, limit=_LIMIT)
+        with opening(service):
+            self._server = await asyncio.start_server(self._serve, service.host, service.port, limit=_LIMIT)
 
     def close(self) -> None:
         """Close it."""

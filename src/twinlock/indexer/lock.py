@@ -15,12 +15,24 @@ class InUseError(TwinlockError):
     fault = "user"
 
 
+class DirectoryError(TwinlockError):
+    """The data directory cannot be written to."""
+
+    code = "indexer.directory"
+    fault = "user"
+
+
 class DirectoryLock:
     """Held from its making until `release`, or until the program ends, however it does."""
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._file = (folder / "lock").open("w")
+        """Raises InUseError, DirectoryError."""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / "lock").open("w")
+        except OSError as error:
+            fix = "name a directory that its user may write to"
+            raise DirectoryError(f"{folder} cannot be used: {error.strerror}", fix=fix) from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

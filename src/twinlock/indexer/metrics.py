@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from twinlock.indexer.doors import opening
 from twinlock.indexer.env import Service
 from twinlock.indexer.operated import Operated
 
@@ -57,8 +58,9 @@ class MetricsServer:
         self._server: asyncio.Server | None = None
 
     async def start(self, service: Service) -> None:
-        """Listen."""
-        self._server = await asyncio.start_server(self._serve, service.host, service.port, limit=1 << 14)
+        """Listen. Raises DoorError."""
+        with opening(service):
+            self._server = await asyncio.start_server(self._serve, service.host, service.port, limit=1 << 14)
 
     def close(self) -> None:
         """Stop listening."""
