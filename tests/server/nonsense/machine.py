@@ -208,14 +208,14 @@ class Nonsense(RuleBasedStateMachine):
     def view(self, asset: int, mute: bool) -> None:
         self.world.exchange.chains[asset].mute = mute
 
-    @rule(persist=st.booleans(), now=SELDOM)
-    def suspend(self, persist: bool, now: bool) -> None:
+    @rule(persist=st.booleans(), now=SELDOM, epochs=st.integers(0, 2))
+    def suspend(self, persist: bool, now: bool, epochs: int) -> None:
         if now:
-            self._do(self.world.suspend(persist=persist))
+            self._do(self.world.suspend(persist=persist, epochs=epochs))
 
-    @rule()
-    def resume(self) -> None:
-        self._do(self.world.resume())
+    @rule(epochs=st.integers(0, 2))
+    def resume(self, epochs: int) -> None:
+        self._do(self.world.resume(epochs))
 
     @rule(crash=st.booleans(), everybody=MOSTLY, now=SELDOM)
     def restart(self, crash: bool, everybody: bool, now: bool) -> None:

@@ -330,13 +330,16 @@ class World:
                 self.up.add(number)
                 await self.attempt(self.traders[number].connect())
 
-    async def suspend(self, *, persist: bool) -> None:
-        """The operator stops the market, unless it has stopped."""
-        await self.attempt(self.exchange.running.manager.suspend(NAME, persist=persist))
+    async def suspend(self, *, persist: bool, epochs: int) -> None:
+        """The operator stops the market after so many epochs more, unless it has stopped."""
+        await self.attempt(self.exchange.running.manager.suspend(NAME, self._after(epochs), persist=persist))
 
-    async def resume(self) -> None:
-        """The operator lets it run again."""
-        await self.attempt(self.exchange.running.manager.resume(NAME))
+    async def resume(self, epochs: int = 0) -> None:
+        """The operator lets it run again, after so many epochs more."""
+        await self.attempt(self.exchange.running.manager.resume(NAME, self._after(epochs)))
+
+    def _after(self, epochs: int) -> int:
+        return self.clock.now_ms() + epochs * EPOCH_MS
 
 
 def _same(answers: list[Acknowledgement]) -> list[Acknowledgement]:
