@@ -11,14 +11,18 @@ import pytest
 from tests.client.fake_server import LOT, LTC, MARKET
 from tests.client.world import FUNDS, RATE, World, world
 
+from twinlock.chain.address import address_to_script
+from twinlock.chain.coins import coin
 from twinlock.client.conditional import ConditionRecord
 from twinlock.client.drafts import LimitAsk
 from twinlock.client.errors import MisbehaviourError, OrderError, RequestTimeoutError
 from twinlock.client.events import EpochReplayed, Notice, ServerAccused
 from twinlock.client.store.records import EvidenceRecord, OrderRecord
 from twinlock.client.trader import Trader
+from twinlock.client.wallet.errors import TooManyCoinsError
 from twinlock.protocol import envelope
 from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.constants import MAX_COINS
 from twinlock.protocol.messages.book import EpochOrder
 from twinlock.protocol.messages.orders import OrderOptions, PreimageRequest, PreimageResponse, RevokeOrder
 from twinlock.protocol.orders import Side, TimeInForce, commit
@@ -100,6 +104,24 @@ async def test_a_refused_order_gives_its_coins_back(it: World) -> None:
         await sell(it)
     assert [order.status for order in it.traders["alice"].orders()] == ["failed"]
     assert locked(it.traders["alice"]) == 0
+
+
+async def test_an_order_of_more_coins_than_can_be_named_is_refused_and_split(it: World) -> None:
+    alice = it.traders["alice"]
+    script = address_to_script(coin("ltc", "regtest"), await alice.wallet("ltc").new_address())
+    for _ in range(MAX_COINS + 5):
+        it.chains[LTC].pay(script, 3 * LOT)
+    await it.mine()
+    all_of_it = FUNDS + (MAX_COINS + 5) * 3 * LOT
+    await it.until(lambda: alice.wallet("ltc").balance().available == all_of_it)
+    much = all_of_it - 25 * LOT
+    with pytest.raises(TooManyCoinsError) as refused:
+        await sell(it, much)
+    assert refused.value.numbers["most"] == MAX_COINS < int(refused.value.numbers["coins"])
+    assert not it.server.asked("limit")
+    assert (locked(alice), alice.wallet("ltc").balance().available) == (0, all_of_it)
+    order = await sell(it, much, split=True)
+    assert (order.status, len(order.coins)) == ("epoch", 1)
 
 
 async def test_a_time_that_was_refused_binds_no_later_order(it: World) -> None:

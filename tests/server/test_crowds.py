@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from http import HTTPStatus
 from itertools import pairwise
 
 import pytest
@@ -10,7 +11,7 @@ from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
 
 from twinlock.protocol import routes
 from twinlock.protocol.constants import PING_MS
-from twinlock.protocol.limits import ALLOWANCES, MAX_SEND_QUEUE, Meter
+from twinlock.protocol.limits import ALLOWANCES, MAX_SEND_QUEUE, QUARANTINE_MS, Meter
 from twinlock.protocol.orders import Side
 from twinlock.seams import VirtualClock
 from twinlock.server.comms.channel import Channel
@@ -154,6 +155,18 @@ async def test_links_that_come_and_go_leave_no_trace(hub: Hub, clock: VirtualClo
     assert hub.refusal("10.0.0.1") is None
     assert not hub._per_address
     assert hub.asked == 0
+
+
+async def test_a_quarantine_ends_and_is_forgotten_whoever_never_comes_back(hub: Hub, clock: VirtualClock) -> None:
+    for number in range(CROWD):
+        hub.quarantine(f"10.3.0.{number}")
+    hub.quarantine("127.0.0.1")
+    assert hub.refusal("10.3.0.7") is HTTPStatus.UNAUTHORIZED
+    assert hub.refusal("127.0.0.1") is None
+    await clock.advance(QUARANTINE_MS / 1000)
+    hub.expire(clock.monotonic())
+    assert hub.refusal("10.3.0.7") is None
+    assert not hub._quarantined
 
 
 async def test_a_crowd_beside_a_trader_does_not_draw_from_its_buckets(exchange: Exchange) -> None:

@@ -65,6 +65,15 @@ def test_fragments_are_joined_and_control_frames_may_stand_between() -> None:
     assert read(stream) == [Event(Opcode.PING, b""), Event(Opcode.TEXT, b"abcd")]
 
 
+def test_a_message_may_come_in_a_thousand_pieces_and_no_more() -> None:
+    pieces = masked(Opcode.TEXT, b"x", final=False) + masked(Opcode.CONTINUATION, b"x", final=False) * 998
+    last = masked(Opcode.CONTINUATION, b"x")
+    assert read((pieces + last) * 2) == [Event(Opcode.TEXT, b"x" * 1000)] * 2
+    with pytest.raises(FrameError) as caught:
+        read(pieces + masked(Opcode.CONTINUATION, b"x", final=False) + last)
+    assert caught.value.close_code is CloseCode.POLICY
+
+
 @pytest.mark.parametrize(
     ("data", "close_code"),
     [

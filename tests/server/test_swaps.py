@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from tests.server.conftest import BTC, LTC, Exchange, until
 from tests.server.jump_clock import JumpClock
 from tests.server.settlement import TAKER_LOCK_S, VALUE, Made, matched
@@ -20,6 +21,7 @@ from twinlock.protocol.messages.status import MatchStatusRequest
 from twinlock.protocol.messages.swaps import Audit
 from twinlock.protocol.swap import MatchStatus, Party
 from twinlock.protocol.wire import Hex
+from twinlock.server.db import DatabaseError, Write
 
 pytestmark = pytest.mark.anyio
 
@@ -146,6 +148,21 @@ async def test_nobody_is_blamed_for_a_redemption_that_only_the_chain_shows(leapi
     results = [await trader.connect() for trader in (made.maker, made.taker)]
     assert [(result.score, result.active_matches) for result in results] == [(1, []), (1, [])]
     assert not made.maker.notes[routes.REVOKE_MATCH.name]
+
+
+async def test_a_match_whose_end_cannot_be_stored_goes_on(exchange: Exchange) -> None:
+    made, executor = await matched(exchange), exchange.running.manager.executor
+    settling = executor.find(made.id)
+    assert settling is not None
+    database = exchange.running.database
+    refusing = "CREATE TRIGGER refusing BEFORE UPDATE ON matches BEGIN SELECT RAISE(ABORT, 'the disk is full'); END"
+    await database.write(Write(sa.text(refusing)))
+    with pytest.raises(DatabaseError, match="the disk is full"):
+        await executor.expired(settling)
+    await database.write(Write(sa.text("DROP TRIGGER refusing")))
+    assert executor.find(made.id) is settling
+    await executor.expired(settling)
+    assert executor.find(made.id) is None
 
 
 async def test_a_server_that_cannot_see_the_chain_blames_nobody(leaping: Exchange, clock: JumpClock) -> None:

@@ -78,6 +78,7 @@ EXIT_CODES = {
     "store.missing": STORE,
     "store.exists": STORE,
     "wallet.short_funds": FUNDS,
+    "wallet.too_many_coins": FUNDS,
     "session.offline": NO_ANSWER,
     "session.timeout": NO_ANSWER,
     "session.closed": NO_ANSWER,

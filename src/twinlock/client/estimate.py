@@ -127,7 +127,7 @@ def _funding(payer: CoinSide, draft: Draft, fee_rate: int) -> tuple[int, int, in
         plan = payer.wallet.plan(draft.value, draft.swaps, fee_rate)
     except ShortFundsError as short:
         required = payer.family.required_funds(draft.value, draft.swaps, KEY_INPUT, fee_rate)
-        return required, 0, int(short.numbers["need"]) - int(short.numbers["have"])
+        return required, 0, max(0, int(short.numbers["need"]) - int(short.numbers["have"]))
     return plan.required, plan.total, 0
 
 

@@ -27,6 +27,12 @@ class ShortFundsError(WalletError):
     code = "wallet.short_funds"
 
 
+class TooManyCoinsError(ShortFundsError):
+    """There is enough, in more coins than can be named. numbers: coins, most; have, need (atoms)."""
+
+    code = "wallet.too_many_coins"
+
+
 class OutsideKeyError(WalletError):
     """The key that is needed is in a cold or hardware wallet."""
 
@@ -70,3 +76,12 @@ def short_funds(coin: Coin, need: int, have: int, locked: int, fee_rate: int) ->
         text += f", {written(locked)} are set aside"
         fix = "Cancel an order, or wait for its swap; an order with --split sets aside no more than it needs."
     return ShortFundsError(text, numbers={"have": have, "need": need, "locked": locked, "fee_rate": fee_rate}, fix=fix)
+
+
+def too_many_coins(coins: int, most: int, need: int, have: int) -> TooManyCoinsError:
+    """An order names each coin that stands behind it, and their number is one byte."""
+    return TooManyCoinsError(
+        f"{coins} coins would be needed, {most} are the most that an order can have",
+        numbers={"coins": coins, "most": most, "have": have, "need": need},
+        fix="Place it with --split, which makes one coin of them, or pay some of them to yourself first.",
+    )

@@ -32,6 +32,7 @@ from twinlock.client.wallet.types import (
     WalletCoin,
 )
 from twinlock.electrum.timing import within
+from twinlock.protocol.constants import MAX_COINS
 from twinlock.seams import Clock
 
 GAP_LIMIT = 20
@@ -142,7 +143,7 @@ class LightWallet(Payments):
     def fund(self, value: int, lots: int, max_fee_rate: int, *, reference: str, coins: Sequence[bytes] = ()) -> Funding:
         """Lock coins that cover an order (protocol section 5.8): the cheapest choice, or all of `coins`.
 
-        Raises ShortFundsError, UnknownCoinError.
+        Raises ShortFundsError, TooManyCoinsError, UnknownCoinError.
         """
         plan = self.plan(value, lots, max_fee_rate, coins=coins)
         self._purse.lock([coin.coin_id for coin in plan.coins], reference)
@@ -152,7 +153,8 @@ class LightWallet(Payments):
     def plan(self, value: int, lots: int, max_fee_rate: int, *, coins: Sequence[bytes] = ()) -> Funding:
         """What `fund` would lock now, without locking it. Raises what `fund` raises."""
         target = self._family.required_funds(value, lots, 0, max_fee_rate)
-        chosen = self._purse.choose(target, max_fee_rate, self._purse.fundable(coins), all_of=bool(coins))
+        fundable = self._purse.fundable(coins)
+        chosen = self._purse.choose(target, max_fee_rate, fundable, all_of=bool(coins), most=MAX_COINS)
         taken = tuple(self._purse.ledger.wallet_coin(coin) for coin in chosen)
         return Funding(taken, target + len(chosen) * KEY_INPUT * max_fee_rate)
 

@@ -22,7 +22,14 @@ from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import FINAL, Tx, TxOut
 from twinlock.client.store.base import Store
 from twinlock.client.wallet import papers
-from twinlock.client.wallet.errors import OutsideKeyError, ScanningError, UnknownCoinError, WalletError, short_funds
+from twinlock.client.wallet.errors import (
+    OutsideKeyError,
+    ScanningError,
+    UnknownCoinError,
+    WalletError,
+    short_funds,
+    too_many_coins,
+)
 from twinlock.client.wallet.journal import TX_LOCK, Journal
 from twinlock.client.wallet.keys import KeyPath, Use, WalletKeys
 from twinlock.client.wallet.ledger import Ledger, OwnCoin, StakeTerms
@@ -165,19 +172,28 @@ class Purse:
             raise UnknownCoinError("a chosen coin cannot fund an order", fault="user", fix="choose P2WPKH coins")
         return fit
 
-    def choose(self, target: int, fee_rate: int, coins: Sequence[OwnCoin], *, all_of: bool = False) -> list[OwnCoin]:
-        """Coins that hold `target` once each has paid for its own input. Raises ShortFundsError.
+    def choose(
+        self,
+        target: int,
+        fee_rate: int,
+        coins: Sequence[OwnCoin],
+        *,
+        all_of: bool = False,
+        most: int | None = None,
+    ) -> list[OwnCoin]:
+        """Coins that hold `target` once each has paid for its own input. Raises ShortFundsError, TooManyCoinsError.
 
-        all_of: take every one of them, as the owner chose them.
+        all_of: take every one of them, as the owner chose them. most: so many coins and no more.
         """
         values = [coin.out.value - KEY_INPUT * fee_rate for coin in coins]
-        chosen = choose(values, target, (KEY_OUTPUT + KEY_INPUT) * fee_rate)
-        if all_of and chosen is not None:
-            return list(coins)
+        chosen = choose(values, target, (KEY_OUTPUT + KEY_INPUT) * fee_rate, most)
+        have = sum(value for value in values if value > 0)
         if chosen is None:
-            have, locked = sum(value for value in values if value > 0), self.ledger.balance().locked
-            raise short_funds(self.coin, target, have, locked, fee_rate)
-        return [coins[i] for i in chosen]
+            raise short_funds(self.coin, target, have, self.ledger.balance().locked, fee_rate)
+        taken = list(coins) if all_of else [coins[i] for i in chosen]
+        if most is not None and len(taken) > most:
+            raise too_many_coins(len(taken), most, target, have)
+        return taken
 
     def choose_for(
         self,

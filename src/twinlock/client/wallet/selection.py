@@ -8,16 +8,19 @@ TRIES = 20_000
 """Steps of the search for a sum without change; some 10 ms."""
 
 
-def choose(values: Sequence[int], target: int, tolerance: int) -> list[int] | None:
+def choose(values: Sequence[int], target: int, tolerance: int, most: int | None = None) -> list[int] | None:
     """Indices of values whose sum is at least `target`, or None if all together are less.
 
     values: what each coin adds once its own fee is paid, in atoms. A sum of at most target + tolerance is preferred,
-    as it leaves no change worth having; then the smallest value that does alone; then the fewest values.
+    as it leaves no change worth having; then the smallest value that does alone; then the fewest values. `most`: a
+    sum of more values is not preferred; the fewest may still be more.
 
     >>> choose([50, 30, 20, 7], 50, 0)
     [0]
     >>> choose([60, 30, 21], 50, 2)
     [1, 2]
+    >>> choose([60, 30, 21], 50, 2, most=1)
+    [0]
     >>> choose([5, 5], 11, 0) is None
     True
     """
@@ -25,7 +28,7 @@ def choose(values: Sequence[int], target: int, tolerance: int) -> list[int] | No
     if sum(values[i] for i in order) < target:
         return None
     exact = _exact([values[i] for i in order], target, tolerance)
-    if exact is not None:
+    if exact is not None and (most is None or len(exact) <= most):
         return [order[i] for i in exact]
     alone = [i for i in order if values[i] >= target]
     return [alone[-1]] if alone else _largest_first(order, values, target)

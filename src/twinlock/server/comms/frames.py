@@ -16,6 +16,8 @@ from twinlock.errors import TwinlockError
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _CONTROL_MAX = 125
+_MOST_FRAGMENTS = 1000
+"""Of a message. Programs that cut messages make pieces of some kilobytes; smaller ones only cost us time."""
 
 
 class Opcode(IntEnum):
@@ -107,6 +109,7 @@ class FrameReader:
         self.limit = limit
         self._buffer = bytearray()
         self._fragments: bytearray | None = None
+        self._pieces = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that `data` completes. Raises FrameError; the reader is of no use afterwards."""
@@ -162,8 +165,12 @@ class FrameReader:
             raise FrameError(CloseCode.PROTOCOL, "fragments out of order")
         if final and self._fragments is None:
             return Event(Opcode.TEXT, payload)
-        self._fragments = (self._fragments or bytearray()) + payload
+        held = self._fragments = bytearray() if self._fragments is None else self._fragments
+        held += payload
+        self._pieces += 1
+        if self._pieces > _MOST_FRAGMENTS:
+            raise FrameError(CloseCode.POLICY, f"message in more than {_MOST_FRAGMENTS} pieces", pieces=self._pieces)
         if not final:
             return None
-        whole, self._fragments = bytes(self._fragments), None
-        return Event(Opcode.TEXT, whole)
+        self._fragments, self._pieces = None, 0
+        return Event(Opcode.TEXT, bytes(held))

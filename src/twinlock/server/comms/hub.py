@@ -7,7 +7,6 @@ Refusals are `RpcError`s raised by handlers; the hub turns them into error respo
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from twinlock.protocol.envelope import Message, MessageType
 from twinlock.protocol.limits import MAX_CLIENTS, MAX_CONNECTIONS_PER_IP, QUARANTINE_MS, Meter
 from twinlock.protocol.routes import Route
 from twinlock.seams import Clock
+from twinlock.server.comms.addresses import is_loopback
 from twinlock.server.comms.frames import CloseCode
 from twinlock.server.comms.link import Link
 from twinlock.server.comms.meters import Meters
@@ -137,8 +137,8 @@ class Hub:
             complain(link, asked.number, error)
 
     def quarantine(self, address: str) -> None:
-        """Shut an address out for an hour and close its links. Loopback is exempt."""
-        if _loopback(address):
+        """Shut an origin out for an hour and close its links. Loopback is exempt."""
+        if is_loopback(address):
             return
         self._quarantined[address] = self._clock.monotonic() + QUARANTINE_MS / 1000
         for link in tuple(self._links):
@@ -146,15 +146,12 @@ class Hub:
                 link.close(CloseCode.POLICY, "quarantined")
 
     def refusal(self, address: str) -> HTTPStatus | None:
-        """Why an address may not open another link now, or None (section 1.3)."""
-        until = self._quarantined.get(address)
-        if until is not None:
-            if self._clock.monotonic() < until:
-                return HTTPStatus.UNAUTHORIZED
-            del self._quarantined[address]
+        """Why an origin (see `addresses`) may not open another link now, or None (section 1.3)."""
+        if self._clock.monotonic() < self._quarantined.get(address, 0):
+            return HTTPStatus.UNAUTHORIZED
         if len(self._links) >= self.max_clients:
             return HTTPStatus.SERVICE_UNAVAILABLE
-        if not _loopback(address) and self._per_address[address] >= self._max_per_address:
+        if not is_loopback(address) and self._per_address[address] >= self._max_per_address:
             return HTTPStatus.SERVICE_UNAVAILABLE
         return None
 
@@ -188,8 +185,10 @@ class Hub:
             self.expire(now)
 
     def expire(self, now: float) -> None:
-        """Give up on what should have been answered by now (seconds of the monotonic clock)."""
+        """Give up on what should have been answered by now (seconds of the monotonic clock), end quarantines."""
         self._questions.expire(now)
+        for address in [address for address, until in self._quarantined.items() if until <= now]:
+            del self._quarantined[address]
 
     async def close(self) -> None:
         """Say goodbye to every link and wait for the handlers under way."""
@@ -320,10 +319,3 @@ def _payload(message: Message, route: Route[P, R]) -> P:
     if message.payload in (b"", b"null") and route.payload is not type(None):
         raise RpcError(ErrorCode.PARSE, f"{route.name} needs a payload")
     return envelope.decode_payload(message.payload, route.payload)
-
-
-def _loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.split("%", 1)[0]).is_loopback
-    except ValueError:
-        return False

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, cast
 
 from twinlock.errors import TwinlockError
 from twinlock.seams import Clock
+from twinlock.server.comms.addresses import origin
 from twinlock.server.comms.frames import accept_key
 from twinlock.server.comms.hub import Hub
 from twinlock.server.comms.link import Link, LinkOwner
@@ -163,9 +164,9 @@ class Connection(asyncio.Protocol):
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:
-    """The peer's IP address, or "" where there is none."""
+    """The origin of the peer's IP address, or "" where there is none."""
     peer = transport.get_extra_info("peername")
-    return str(peer[0]) if isinstance(peer, tuple) else ""
+    return origin(str(peer[0])) if isinstance(peer, tuple) else ""
 
 
 def destination(where: Address | socket.socket) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from twinlock.protocol.swap.referee import Judgement
 from twinlock.protocol.wire import Hex
 from twinlock.seams import Clock
 from twinlock.server.comms.hub import Hub
-from twinlock.server.db import Database
+from twinlock.server.db import Database, DatabaseError
 from twinlock.server.db.accounts import Point
 from twinlock.server.db.matches import end_matches
 from twinlock.server.market.locks import CoinLocks
@@ -72,16 +72,24 @@ class Endings:
         self._clock = clock
 
     async def fail(self, verdicts: Iterable[Verdict]) -> None:
-        """End matches that will not complete by our rules; what is on chain goes on."""
+        """End matches that will not complete by our rules; what is on chain goes on.
+
+        Raises DatabaseError; the matches then run as before.
+        """
         due = [verdict for verdict in verdicts if self._active.find(verdict[0].match_id) is not None]
         if not due:
             return
         for settling, _ in due:
             settling.ending = True
         points = [point for verdict in due for point in self._blame(*verdict)]
-        await self._database.write(
-            end_matches(settling.match_id for settling, _ in due), *self._reputations.writes(points)
-        )
+        try:
+            await self._database.write(
+                end_matches(settling.match_id for settling, _ in due), *self._reputations.writes(points)
+            )
+        except DatabaseError:
+            for settling, _ in due:
+                settling.ending = False
+            raise
         for verdict in due:
             self._revoked(*verdict)
         self._reputations.take_effect(points)
