@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 from click.testing import CliRunner
+from rich.table import Table
 
+from twinlock.cli.answers import show
 from twinlock.cli.main import main
 
 WITHOUT = {
@@ -49,3 +52,10 @@ def test_an_exchange_is_set_up_and_looked_at_by_a_program(tmp_path: Path) -> Non
     offers = json.loads(CliRunner().invoke(main, ["server", "check", "--config", config, "--json"]).stdout)
     assert [offer["market"] for offer in offers] == ["ltc_btc"]
     assert offers[0]["lot_size"] > 0
+
+
+def test_a_pipe_gets_every_line_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("what", "ID")
+    table.add_row("match", "ab" * 200)
+    show(table)
+    assert "ab" * 200 in capsys.readouterr().out

@@ -15,12 +15,11 @@ import click
 import msgspec
 import structlog
 import uvloop
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from twinlock.chain.coins import Network, coin
-from twinlock.cli.answers import answer, json_option
+from twinlock.cli.answers import answer, json_option, show
 from twinlock.cli.server_admin import admin
 from twinlock.seams import SystemClock, SystemEntropy
 from twinlock.server.app import Server
@@ -145,7 +144,7 @@ def doctor(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(findings))
     else:
-        Console().print(_findings(findings))
+        show(_findings(findings))
     sys.exit(not all(finding.ok for finding in findings))
 
 

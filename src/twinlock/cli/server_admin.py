@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 import click
 import httpx
 import msgspec
-from rich.console import Console
 from rich.table import Column, Table
 
+from twinlock.cli.answers import show
 from twinlock.server.app import TLS_FOLDER
 from twinlock.server.config import load_config
 from twinlock.server.process import running
@@ -56,7 +56,7 @@ class Remote:
         table = Table(*(Column(name, overflow="fold") for name in names))
         for row in rows:
             table.add_row(*(_text(row.get(name, "")) for name in names))
-        Console().print(table)
+        show(table)
 
     @property
     def as_json(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
+from twinlock.cli.answers import show
 from twinlock.client.config import ClientConfig, load
 from twinlock.client.control.remote import Remote, daemon, embedded
 from twinlock.client.control.serve import find
@@ -64,13 +63,8 @@ class Setting:
         if self.as_json:
             click.echo(msgspec.json.encode(value))
         else:
-            # Into a file or a pipe every line comes whole; a terminal folds what is too long and cuts nothing.
-            console = Console() if sys.stdout.isatty() else Console(width=ENDLESS)
-            console.print(table())
+            show(table())
 
-
-ENDLESS = 10_000
-"""Columns of what is no terminal."""
 
 pass_setting = click.make_pass_decorator(Setting)
 

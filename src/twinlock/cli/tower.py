@@ -10,9 +10,9 @@ from pathlib import Path
 import click
 import msgspec
 import uvloop
-from rich.console import Console
 from rich.table import Table
 
+from twinlock.cli.answers import show
 from twinlock.client.tower.config import TowerConfig, load
 from twinlock.client.tower.packet import Packet, decode, lock_time
 from twinlock.client.tower.sealing import key_of
@@ -145,7 +145,7 @@ def _show(setting: Setting, packets: list[Packet]) -> None:
     table = Table("match", "role", "refund", "after", "redeem", box=None, header_style="bold")
     for view in views:
         table.add_row(view.match_id[:16], view.role, view.refund_asset, str(view.refund_after), view.redeem_asset)
-    Console().print(table)
+    show(table)
 
 
 def _view(each: Packet) -> PacketView:
