@@ -162,6 +162,7 @@ STEPS: dict[str, Callable[[], Any]] = {
     "feed_tls": lambda: feed(RATES[0], tls=True),
     "idle_kb": lambda: {"plain": idle(tls=False), "tls": idle(tls=True)},
     "settling": lambda: answer("engine", "settling"),
+    "unredeemed": lambda: answer("engine", "unredeemed"),
     "profiles": profiles,
 }
 

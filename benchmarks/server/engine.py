@@ -1,7 +1,8 @@
-"""What needs no client, one process: `python -m benchmarks.server.engine cycle|commit|settling [URL] [PROFILE]`; JSON.
+"""What needs no client, one process: `python -m benchmarks.server.engine STEP [URL] [PROFILE]`; JSON.
 
 cycle: shuffling and matching 10,000 orders on a book of 50,000. commit: everything that this epoch changes, in one
-transaction. settling: 5,000 matches under way, all of which run out of time at once.
+transaction. settling: 5,000 matches under way, all of which run out of time at once. unredeemed: the same after both
+contracts of each, so that its chain is asked before anybody is blamed.
 """
 
 from __future__ import annotations
@@ -27,14 +28,18 @@ from benchmarks.server.host import MARKET, Parameters, config
 from benchmarks.server.world import BTC, LOT, LTC, RATE, RATE_STEP, World
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from twinlock.chain.families import family_of
 from twinlock.protocol.epoch import epoch_index
 from twinlock.protocol.orders import LimitOrder, Side, TimeInForce, commit
+from twinlock.protocol.swap import Party, Verdict
+from twinlock.protocol.swap.events import Announced, Audited, Seen
 from twinlock.server.app import Server
 from twinlock.server.db import Database, Write
 from twinlock.server.db.orders import add_order
 from twinlock.server.market.core import Close, MarketCore, Process, Processed, Submit
 from twinlock.server.market.terms import MarketTerms
 from twinlock.server.process import settled
+from twinlock.server.swapper.executor import SwapExecutor
 
 BOOK, ORDERS, ROUNDS, MATCHES = 50_000, 10_000, 9, 5_000
 EPOCH_MS = 20_000
@@ -206,8 +211,11 @@ async def _empty(url: str) -> None:
     await engine.dispose()
 
 
-async def settle() -> dict[str, Any]:
-    """Matches that nobody settles: how long a look at all of them takes, and how late the last is revoked."""
+async def settle(*, contracts: bool = False) -> dict[str, Any]:
+    """Matches that nobody settles: how long a look at all of them takes, and how late the last is revoked.
+
+    contracts: whether both sides have funded theirs, and only the redemptions are missing.
+    """
     timeout_ms = 20_000
     with tempfile.TemporaryDirectory() as folder:
         server = await _open(folder, "", epoch_ms=EPOCH_MS, broadcast_timeout_ms=timeout_ms)
@@ -218,6 +226,11 @@ async def settle() -> dict[str, Any]:
         await market.epochs.process_epoch(market.core.close(Close(market.now())), draw.preimages, resumed=False)
         deadline = (stamp + EPOCH_MS + timeout_ms) / 1000
         assert len(executor) == MATCHES
+        if contracts:
+            await (
+                executor._look()
+            )  # no block comes after this one: nobody asks for the contracts, which are on no chain
+            deadline = _funded(executor) + timeout_ms / 1000
         looks = []
         for _ in range(5):
             cpu = time.process_time()
@@ -235,6 +248,20 @@ async def settle() -> dict[str, Any]:
         "longest_cpu_while_revoking_ms": busy[1],
         "all_revoked_after_timeout_seconds": round(late, 2),
     }
+
+
+def _funded(executor: SwapExecutor) -> float:
+    """Both contracts of every match are deep enough, as if they had been reported; when (s)."""
+    world = World(1, 0)
+    family = family_of(world.chains[BTC].coin)
+    contract = family.make_contract(world.address(0), world.address(0), bytes(32), 2**31 - 1)
+    now = time.time()
+    for number, settling in enumerate(executor):
+        coin_id = family.coin_id(f"{number:064x}", 0)
+        for side in Party:
+            settling.learn(Announced(side, coin_id, contract), Audited(side, coin_id, Verdict.SOUND, bytes(32)))
+            settling.learn(Seen(side, 1, round(now * 1000)))
+    return now
 
 
 async def _watch(done: Callable[[], bool]) -> tuple[float, float]:
@@ -258,7 +285,7 @@ def main() -> None:
     elif what == "commit":
         print(json.dumps(uvloop.run(commit_epoch(url))))
     else:
-        print(json.dumps(uvloop.run(settle())))
+        print(json.dumps(uvloop.run(settle(contracts=what == "unredeemed"))))
 
 
 if __name__ == "__main__":

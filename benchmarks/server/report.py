@@ -37,6 +37,13 @@ def _most(runs: list[Mapping[str, Any]]) -> str:
     return "none" if best is None else _feed(best)
 
 
+def _revoked(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['longest_cpu_while_revoking_ms']} ms; a look at all {found['look_cpu_ms']} ms;"
+        f" all {found['matches']:,} revoked {found['all_revoked_after_timeout_seconds']} s after the deadline"
+    )
+
+
 ROWS = (
     Row(
         "cycle",
@@ -92,10 +99,14 @@ ROWS = (
         "settling",
         "5,000 matches out of time at once: the longest turn of the loop (CPU), and when the last was revoked",
         "100 ms, none missed",
-        lambda found: (
-            f"{found['longest_cpu_while_revoking_ms']} ms; a look at all {found['look_cpu_ms']} ms;"
-            f" all {found['matches']:,} revoked {found['all_revoked_after_timeout_seconds']} s after the deadline"
-        ),
+        _revoked,
+        lambda found: bool(found["longest_cpu_while_revoking_ms"] <= 100),
+    ),
+    Row(
+        "unredeemed",
+        "the same after both contracts of each: the chain is asked for a redemption before anybody is blamed",
+        "100 ms, none missed",
+        _revoked,
         lambda found: bool(found["longest_cpu_while_revoking_ms"] <= 100),
     ),
 )
