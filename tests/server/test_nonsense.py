@@ -28,7 +28,7 @@ def test_nonsense_changes_nothing() -> None:
     while Nonsense.steps < STEPS:
         # No shrinking: a live server is never twice the same, and the steps up to the failure are printed anyway.
         lives = settings(
-            max_examples=2 + STEPS // LIFE,  # the first of them is the dullest
+            max_examples=2 + (STEPS - Nonsense.steps) // LIFE,  # the first of them is the dullest
             stateful_step_count=LIFE,
             deadline=None,
             database=None,
