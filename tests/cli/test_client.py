@@ -8,30 +8,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
+from tests.cli.client_command import CONFIG, run
 
 from twinlock.cli.main import main
 from twinlock.cli.trading import how_it_ended
 from twinlock.client.control import views
 from twinlock.client.store.sqlite import FILE_NAME
-
-CONFIG = """
-data_dir = "{folder}/data"
-network = "regtest"
-wallets = []
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "twinlock.toml").write_text(CONFIG.format(folder=tmp_path))
-    (tmp_path / "password").write_text("correct horse\n")
-    return tmp_path
-
-
-def run(folder: Path, *arguments: str) -> Result:
-    options = ["client", "--config", str(folder / "twinlock.toml"), "--password-file", str(folder / "password")]
-    return CliRunner().invoke(main, [*options, *arguments])
 
 
 def test_init_shows_the_words_once_and_restores_them_elsewhere(folder: Path, tmp_path: Path) -> None:

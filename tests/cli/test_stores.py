@@ -5,29 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-from click.testing import CliRunner, Result
-
-from twinlock.cli.main import main
-
-CONFIG = """
-data_dir = "{folder}/data"
-network = "regtest"
-wallets = []
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "twinlock.toml").write_text(CONFIG.format(folder=tmp_path))
-    (tmp_path / "password").write_text("correct horse\n")
-    (tmp_path / "new").write_text("battery staple\n")
-    return tmp_path
+from click.testing import Result
+from tests.cli.client_command import run as client
 
 
 def run(folder: Path, *arguments: str) -> Result:
-    options = ["client", "--config", str(folder / "twinlock.toml"), "--password-file", str(folder / "password")]
-    return CliRunner().invoke(main, [*options, "--json", *arguments])
+    return client(folder, "--json", *arguments)
 
 
 def test_a_copy_brings_back_what_was_there_with_the_password_of_its_day(folder: Path) -> None:

@@ -7,33 +7,18 @@ from pathlib import Path
 
 import click
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
+from tests.cli.client_command import run as client
 
 from twinlock.chain.address import script_to_address
 from twinlock.chain.bip32 import HDKey, bip84_account
 from twinlock.chain.coins import coin
-from twinlock.cli.main import main
 from twinlock.cli.wallet import wallet
 from twinlock.client.config import load
 
-CONFIG = """
-# mine
-data_dir = "{folder}/data"
-network = "regtest"
-wallets = []
-"""
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "twinlock.toml").write_text(CONFIG.format(folder=tmp_path))
-    (tmp_path / "password").write_text("correct horse\n")
-    return tmp_path
-
 
 def run(folder: Path, *arguments: str) -> Result:
-    options = ["client", "--config", str(folder / "twinlock.toml"), "--password-file", str(folder / "password")]
-    return CliRunner().invoke(main, [*options, "--json", "wallet", *arguments])
+    return client(folder, "--json", "wallet", *arguments)
 
 
 def test_every_kind_of_wallet_is_written_into_the_configuration(folder: Path) -> None:
