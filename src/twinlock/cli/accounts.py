@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from urllib.parse import quote
 
@@ -94,6 +95,8 @@ def bond_list(setting: Setting) -> None:
 def bond_code(setting: Setting, host: str) -> None:
     """Use an operator's prepaid code in place of a bond; it is asked for, or read from standard input."""
     text = click.prompt("Code", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    if not re.fullmatch("[0-9a-fA-F]{32}", text.strip()):
+        raise click.UsageError("a code has 32 hex digits")
     wanted = requests.RedeemCode(text.strip(), host)
     found = tell(setting, lambda remote: remote.post("/bonds/code", views.TierView, wanted))
     setting.show(found, lambda: table(["tier", "given"], [[str(found.tier), str(found.given)]]))

@@ -7,6 +7,7 @@ when its epoch closes. Commands that only look use the daemon too, or start a tr
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -15,6 +16,7 @@ from typing import Any
 
 import click
 import msgspec
+import structlog
 import uvloop
 
 from twinlock.cli.accounts import account, bond
@@ -84,6 +86,10 @@ Examples:
 def client(context: click.Context, config: Path, password_file: Path | None, as_json: bool) -> None:
     """Trade: wallets, bonds, orders and swaps."""
     context.obj = Setting(config, password_file, as_json)
+    if context.invoked_subcommand != "run":  # Whose log is for those who keep it; here a person waits for an answer.
+        before = structlog.get_config()["wrapper_class"]
+        structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+        context.call_on_close(lambda: structlog.configure(wrapper_class=before))
 
 
 @client.command(epilog=INIT_EXAMPLES + HELP)

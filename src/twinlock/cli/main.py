@@ -45,6 +45,10 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except TwinlockError as error:
             raise _explain(error) from error
+        except OSError as error:
+            if error.filename is None:  # No file that somebody named: a defect, to be seen whole.
+                raise
+            raise click.FileError(str(error.filename), error.strerror) from error
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

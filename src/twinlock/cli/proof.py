@@ -10,11 +10,13 @@ import click
 import msgspec
 from rich.table import Table
 
+from twinlock.chain.coins import Coin, coin
 from twinlock.cli.setting import Setting, ask, config_option, password_option
 from twinlock.client.control.views import ProofView
 from twinlock.protocol.proof import ProofError, Statement, verify
 from twinlock.protocol.proof.document import read
 from twinlock.protocol.proof.verify import LegStatement
+from twinlock.protocol.rates import amount_text, rate_text
 
 WRONG_SERVER = 4
 """Exit status when the proof holds, but is about another server than --key says, or has too few confirmations."""
@@ -88,18 +90,30 @@ def _table(statement: Statement) -> Table:
     time = datetime.fromtimestamp(statement.time / 1000, UTC).isoformat(timespec="seconds")
     table.add_row("match", statement.match_id)
     table.add_row("outcome", f"{statement.outcome}, as {statement.role}, {statement.side}")
-    table.add_row("terms", f"{statement.quantity} at {statement.rate}, {time}, {statement.network}")
+    table.add_row("terms", f"{_terms(statement)}, {time}, {statement.network}")
     table.add_row("account", statement.account_id)
     table.add_row("server", statement.server_key)
     for name, leg in (("paid", statement.own), ("received", statement.theirs)):
         if leg is not None:
-            _add_leg(table, name, leg)
+            _add_leg(table, name, leg, coin(leg.asset, statement.network))
     return table
 
 
-def _add_leg(table: Table, name: str, leg: LegStatement) -> None:
+def _terms(statement: Statement) -> str:
+    """In whole coins, as far as both are known: a match that nobody joined names only the one that was paid."""
+    paid = coin(statement.own.asset, statement.network)
+    if statement.theirs is None:
+        return f"{statement.quantity} at {statement.rate}"
+    received = coin(statement.theirs.asset, statement.network)
+    base, quote = (paid, received) if statement.side == "sell" else (received, paid)
+    rate = rate_text(statement.rate, base.conversion_factor, quote.conversion_factor)
+    return f"{amount_text(statement.quantity, base.conversion_factor)} {base.unit} at {rate} {quote.unit}/{base.unit}"
+
+
+def _add_leg(table: Table, name: str, leg: LegStatement, asset: Coin) -> None:
+    amount = f"{amount_text(leg.amount, asset.conversion_factor)} {asset.unit}"
     work = "in merged mining" if leg.work is None else f"{leg.work} hashes"
-    table.add_row(name, f"{leg.amount} {leg.asset}, {leg.ending}, {leg.confirmations} confirmations, work: {work}")
+    table.add_row(name, f"{amount}, {leg.ending}, {leg.confirmations} confirmations, work: {work}")
     table.add_row("  contract", f"{leg.contract_txid} in {leg.contract_block}")
     if leg.spending_txid:
         table.add_row("  spending", f"{leg.spending_txid} in {leg.spending_block}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any, Literal
@@ -50,7 +51,19 @@ Examples:
 fee_rate_option = click.option(
     "--fee-rate", type=click.IntRange(0), default=0, help="Atoms per vbyte; the chain's own estimate without it."
 )
-coins_option = click.option("--coin", "coins", multiple=True, metavar="TXID:INDEX", help="Spend exactly these coins.")
+
+
+def points(_context: click.Context, _parameter: click.Parameter, coins: tuple[str, ...]) -> tuple[str, ...]:
+    """Each names an output."""
+    for coin in coins:
+        if not re.fullmatch(r"[0-9a-f]{64}:\d{1,10}", coin):
+            raise click.BadParameter(f"{coin} names no coin: write TXID:INDEX, as `wallet coins` shows it")
+    return coins
+
+
+coins_option = click.option(
+    "--coin", "coins", multiple=True, metavar="TXID:INDEX", callback=points, help="Spend exactly these coins."
+)
 label_option = click.option("--label", default="", help="What to call the transaction.")
 
 
@@ -301,7 +314,7 @@ wallet.add_command(labels)
 
 @wallet.command("freeze")
 @click.argument("symbol")
-@click.argument("coins", nargs=-1, required=True, metavar="TXID:INDEX...")
+@click.argument("coins", nargs=-1, required=True, metavar="TXID:INDEX...", callback=points)
 @click.option("--thaw", is_flag=True, help="Let them be spent again.")
 @pass_setting
 def freeze(setting: Setting, symbol: str, coins: tuple[str, ...], *, thaw: bool) -> None:

@@ -23,6 +23,8 @@ from twinlock.protocol.wire import Hex, decode
 
 P = TypeVar("P")
 
+_ORDER = "the words alone do not bring back what the server signed: restore a copy of the store that knew the order"
+
 BLOCKS_ON_TOP = 5
 """Blocks that are shown above the last transaction, if they are there: six confirmations."""
 
@@ -34,7 +36,7 @@ async def prove(desk: Desk, order: OrderRecord | None, record: SwapRecord) -> Pr
     """
     account = desk.account
     if order is None or account is None:
-        raise ProofError("the order of this match is not in the store", code="proof.order", fault="machine")
+        raise ProofError("the order of this match is not in the store", code="proof.order", fault="machine", fix=_ORDER)
     own_leg, their_leg = record.swap.legs[record.party], record.swap.legs[record.party.other]
     if not own_leg.known:
         raise ProofError("this side never made a contract, so there is nothing to prove", code="proof.own")
