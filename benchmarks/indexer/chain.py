@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from hashlib import new, scrypt, sha256
 from itertools import accumulate
 
-from twinlock.kernels.index import merkle_tree
+from twinlock.kernels.index import merkle_root
 from twinlock.kernels.sha256d import sha256d
 
 BITS = 0x207FFFFF
@@ -179,7 +179,7 @@ class ChainMaker:
         wids = bytes(32) + b"".join(sha256d(raw) for _, raw in made)
         payee = self._payee()
         self.facts.touches[payee.script] = 1
-        commitment = sha256d(merkle_tree(wids)[-32:] + bytes(32))
+        commitment = sha256d(merkle_root(wids) + bytes(32))
         number = height.to_bytes((height.bit_length() + 8) // 8, "little")
         script = (bytes([0x50 + height]) if height < 17 else bytes([len(number)]) + number) + b"\x04twin"
         value = SUBSIDY >> (height // HALVING)
@@ -189,7 +189,7 @@ class ChainMaker:
         coinbase = sha256d(b"\x02\0\0\0" + core + bytes(4))
         raw = b"\x02\0\0\0\0\x01" + core + b"\x01\x20" + bytes(32) + bytes(4)
         self._young.append(Coin(coinbase + bytes(4), value, payee))
-        root = merkle_tree(coinbase + b"".join(tx_hash for tx_hash, _ in made))[-32:]
+        root = merkle_root(coinbase + b"".join(tx_hash for tx_hash, _ in made))
         header = b"\0\0\0\x20" + self._parent + root + struct.pack("<II", START + 600 * height, BITS)
         nonce = 0
         while int.from_bytes(self._work(header + struct.pack("<I", nonce)), "little") > TARGET:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.indexer import auxpow
 
 from twinlock.chain.coins import coin
-from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError
+from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError, Guests
 from twinlock.indexer.env import EnvError
 from twinlock.indexer.node_home import NodeAddress, addresses, find_home
 from twinlock.simnet.ports import free_ports
@@ -107,6 +109,34 @@ def test_a_given_folder_may_be_the_networks_own(tmp_path: Path) -> None:
     (tmp_path / "regtest").mkdir()
     (tmp_path / "regtest" / ".cookie").write_text("c:d")
     assert find_home(coin("btc", "regtest"), tmp_path, Path("/nowhere")).folder == tmp_path / "regtest"
+
+
+class Stuck:
+    """Implements `NodeCalls`; answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.answer = asyncio.Event()
+
+    async def call(self, method: str, /, *_: Any) -> Any:
+        self.asked += 1
+        await self.answer.wait()
+        return method
+
+    async def raw(self, method: str, /, *params: Any) -> bytes:
+        return str(await self.call(method, *params)).encode()
+
+
+@pytest.mark.anyio
+async def test_wallets_leave_connections_to_what_follows_the_node() -> None:
+    node = Stuck()
+    guests = Guests(node)
+    asking = [asyncio.create_task(guests.call("a") if n % 2 else guests.raw("a")) for n in range(40)]
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert node.asked == 6, "of eight"
+    node.answer.set()
+    assert set(await asyncio.gather(*asking)) == {"a", b"a"}
 
 
 def test_addresses_that_are_none() -> None:

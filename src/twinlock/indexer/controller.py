@@ -17,7 +17,7 @@ from twinlock.indexer.block_files import BlockFiles, LocalSource
 from twinlock.indexer.block_processor import BlockProcessor, Step
 from twinlock.indexer.block_source import BlockSource, NodeSource
 from twinlock.indexer.certificate import Certificate, CertificateError, certificate_of
-from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError
+from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError, Guests
 from twinlock.indexer.doors import try_doors
 from twinlock.indexer.env import Env
 from twinlock.indexer.first_sync import first_sync
@@ -111,7 +111,7 @@ class Controller:
         store = PeerStore(env.data_dir / "peers.json")
         self.peers = PeerManager(env, self.coin, self.storage, clock, entropy, outside, self.bans, store)
         self.irc = Irc(Meeting.parse(env.irc), self.peers, clock, entropy) if env.irc else None
-        self.sessions = SessionManager(env, self.view, self.daemon, self, clock, self.bans, self.peers)
+        self.sessions = SessionManager(env, self.view, Guests(self.daemon), self, clock, self.bans, self.peers)
         self.news = News(self.daemon, env.zmq)
         self.local_rpc = LocalRPC(self)
         self.metrics = MetricsServer(self)

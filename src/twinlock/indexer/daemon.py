@@ -14,7 +14,9 @@ from twinlock.indexer.node_home import NodeAddress
 
 log = structlog.get_logger("indexer.daemon")
 
-_CONNECTIONS = 8
+_CONNECTIONS, _KEPT = 8, 2
+"""To the node at once, and how many of them wallets cannot have."""
+
 _TIMEOUT = 60.0
 _MAX_REPLY = 1 << 30
 _UNAUTHORIZED, _UNAVAILABLE = 401, 503
@@ -92,6 +94,22 @@ class NodeCalls(Protocol):
     async def raw(self, method: str, /, *params: Any) -> bytes:
         """One call's result as JSON text."""
         ...
+
+
+class Guests:
+    """Implements `NodeCalls` for wallets: however much they ask, connections are left to what follows the node."""
+
+    def __init__(self, node: NodeCalls) -> None:
+        self._node = node
+        self._slots = asyncio.Semaphore(_CONNECTIONS - _KEPT)
+
+    async def call(self, method: str, /, *params: Any) -> Any:
+        async with self._slots:
+            return await self._node.call(method, *params)
+
+    async def raw(self, method: str, /, *params: Any) -> bytes:
+        async with self._slots:
+            return await self._node.raw(method, *params)
 
 
 class Daemon:

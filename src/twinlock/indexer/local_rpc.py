@@ -214,31 +214,29 @@ class LocalRPC:
             c.daemon.use(c.nodes(tuple(map(str, urls))))
         return str(c.daemon.node)
 
-    def query(self, *what: Any) -> list[dict[str, Any]]:
+    async def query(self, *what: Any) -> list[dict[str, Any]]:
         """History, coins and balance of addresses or scripts (hex). `--limit 20` goes before them."""
         words, limit = [str(word) for word in what], _QUERIED
         if words[:1] == ["--limit"]:
             if len(words) < 2 or not words[1].isdigit():
                 raise RpcError(INVALID_ARGUMENTS, "--limit needs a number; use it as: query --limit 20 address")
             words, limit = words[2:], int(words[1])
-        return [self._query(text, limit) for text in words]
+        return [await self._query(text, limit) for text in words]
 
-    def _query(self, text: str, limit: int) -> dict[str, Any]:
+    async def _query(self, text: str, limit: int) -> dict[str, Any]:
         c = self._operated
         try:
             script = bytes.fromhex(text)
         except ValueError:
             script = address_to_script(c.coin, text)
         name = hashx(script)
-        history = [{"tx_hash": tx[::-1].hex(), "height": height} for tx, height in c.storage.history(name)]
-        coins = [
-            {"tx_hash": coin.tx_hash[::-1].hex(), "tx_pos": coin.vout, "height": coin.height, "value": coin.value}
-            for coin in c.storage.unspent(name)
-        ]
+        index = c.storage.snapshot()
+        coins = await asyncio.to_thread(lambda: msgspec.json.decode(index.unspent_json(name, b"")))  # may be very many
+        history = c.storage.history(name, most=limit) if limit else []
         return {
             "query": text,
-            "history_size": len(history),
-            "history": history[:limit],
+            "history_size": c.storage.history_size(name),
+            "history": [{"tx_hash": tx[::-1].hex(), "height": height} for tx, height in history],
             "coins": coins[:limit],
             "balance": c.view.balance(name),
             "mempool": c.view.unconfirmed(name)[:limit],
