@@ -87,8 +87,9 @@ async def test_one_command_settles_a_swap_to_the_atom_and_leaves_nothing(tmp_pat
 
 
 async def test_it_stays_up_with_market_makers_until_ctrl_c(tmp_path: Path) -> None:
+    """Here the coins stand the other way round."""
     folder = tmp_path / "demo"
-    process = await start("--data-dir", str(folder), "--keep")
+    process = await start("--data-dir", str(folder), "--keep", "--coins", "btc_ltc")
     await read_until(process, "market")
     async with asyncio.timeout(120):
         while (await read_until(process, "swap_ended"))["who"] not in ("carol", "dave"):
