@@ -358,11 +358,16 @@ async def test_probes_metrics_and_logs(live: LiveServer, chains: list[Indexer]) 
             "twinlock_accounts_connected 1.0",
         ):
             assert line in text
+        with socket.create_connection(("127.0.0.1", state.ports["onion_listen"])) as rude:
+            rude.sendall(b"GET /api/config HTTP/1.1\r\nHost: x\r\nX: \0\r\n\r\n")
+            assert b" 400 " in await asyncio.to_thread(rude.recv, 1_000)
         await chains[0].stop()
         async with asyncio.timeout(30):
             while (await http.get("/readyz")).status_code == 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-    lines = [json.loads(line) for line in live.log.read_text().splitlines() if line.startswith("{")]
+    greeting, *written = sorted(live.log.read_text().splitlines(), key=lambda line: line.startswith("{"))
+    assert greeting.startswith("listening on")
+    lines = [json.loads(line) for line in written]
     assert any(line.get("order") == receipt.order_id.hex() and line["event"] == "order accepted" for line in lines)
     assert all({"event", "level", "timestamp"} <= set(line) for line in lines)
     await trader.shut()

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from twinlock.chain.coins import Network, coin
 from twinlock.cli.answers import answer, json_option, show
+from twinlock.cli.libraries import adopt_logs
 from twinlock.cli.server_admin import admin
 from twinlock.seams import SystemClock, SystemEntropy
 from twinlock.server.app import Server
@@ -186,6 +187,7 @@ def run(path: Path, log_level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,  # else each line that is not written costs as much as a look at an order
     )
+    adopt_logs()
     kept = uvloop.run(_run(config, path))
     if kept:
         become(kept, sys.orig_argv if Path(sys.orig_argv[0]).is_absolute() else [sys.executable, *sys.orig_argv[1:]])
