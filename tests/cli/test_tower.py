@@ -30,6 +30,15 @@ def client_file(folder: Path) -> Path:
     return path
 
 
+def test_a_configuration_is_written_once_and_explains_itself(tmp_path: Path) -> None:
+    options = ["tower", "--config", str(tmp_path / "tower.toml"), "--json", "config"]
+    written = CliRunner().invoke(main, [*options, "write"])
+    assert (written.exit_code, json.loads(written.output)) == (0, {"file": str(tmp_path / "tower.toml")})
+    assert json.loads(CliRunner().invoke(main, [*options, "check"]).output)["listen"] == "127.0.0.1:7240"
+    again = CliRunner().invoke(main, [*options, "write"])
+    assert (again.exit_code, "cannot write" in again.output) == (1, True)
+
+
 def test_a_tower_shows_where_its_key_is_and_not_the_key(tmp_path: Path) -> None:
     options = ["tower", "--config", str(tower_file(tmp_path)), "--json"]
     shown = CliRunner().invoke(main, [*options, "key", "show"])

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial" / "market-maker.md"
 TRADE = ROOT / "docs" / "how-to" / "trade.md"
 BOT = ROOT / "docs" / "how-to" / "write-a-bot.md"
+KEEP = ROOT / "docs" / "how-to" / "keep-your-coins.md"
 TWINLOCK = (sys.executable, "-m", "twinlock.cli.main")
 
 
@@ -103,7 +104,7 @@ async def market_maker(folder: Path, environment: dict[str, str], control: str) 
 async def test_the_documents_trade(tmp_path: Path) -> None:
     async with demo(tmp_path / "demo") as told:
         environment = {**os.environ, "TWINLOCK_CONFIG": told["config"], "TWINLOCK_CONTROL": told["control"]}
-        for block in (*blocks(TRADE, "sh"), *blocks(BOT, "sh")):
+        for block in (*blocks(TRADE, "sh"), *blocks(KEEP, "sh"), *blocks(BOT, "sh")):
             for line in block.splitlines():
                 await run(line, tmp_path, environment)
         looked, ordered, followed = [await program(text, tmp_path, environment) for text in blocks(BOT, "python")]

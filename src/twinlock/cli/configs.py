@@ -66,11 +66,11 @@ def check_filled_in(config: ClientConfig) -> None:
         raise ConfigError(f"{examples[0]} is only an example", fix="fill your own servers into the configuration")
 
 
-def write_template(path: Path) -> None:
+def write_template(path: Path, text: str = TEMPLATE) -> None:
     """Raises ConfigError where there is a file already, or none can be."""
     try:
         with path.open("x") as file:
-            file.write(TEMPLATE)
+            file.write(text)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}", fix="choose another place with --config") from error
 

@@ -12,7 +12,8 @@ import msgspec
 import uvloop
 from rich.table import Table
 
-from twinlock.cli.answers import show
+from twinlock.cli.answers import answer, show
+from twinlock.cli.configs import write_template
 from twinlock.client.tower.config import TowerConfig, load
 from twinlock.client.tower.packet import Packet, decode, lock_time
 from twinlock.client.tower.sealing import key_of
@@ -24,6 +25,7 @@ from twinlock.seams import SystemClock, SystemEntropy
 EXAMPLES = """
 \b
 Examples:
+  twinlock tower --config tower.toml config write
   twinlock tower --config tower.toml key show
   twinlock tower --config tower.toml run
   twinlock tower --config tower.toml packet import swaps/*.packet
@@ -47,18 +49,24 @@ class Setting:
     """What the group's options say, given to every command."""
 
     def __init__(self, config: Path, as_json: bool) -> None:
-        self._config = config
+        self.path = config
         self.as_json = as_json
 
     def config(self) -> TowerConfig:
-        return load(self._config)
+        return load(self.path)
 
 
 pass_setting = click.make_pass_decorator(Setting)
 
 
 @click.group(epilog=EXAMPLES)
-@click.option("--config", type=click.Path(path_type=Path), default=Path("tower.toml"), envvar="TWINLOCK_TOWER_CONFIG")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default=Path("tower.toml"),
+    envvar="TWINLOCK_TOWER_CONFIG",
+    help="The configuration file.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def tower(context: click.Context, config: Path, as_json: bool) -> None:
@@ -93,6 +101,49 @@ def _say(setting: Setting, event: TowerEvent) -> None:
         parts = (event.what, event.match_id[:16], event.role, event.txid, event.text)
         click.echo(" ".join(part for part in parts if part))
     sys.stdout.flush()
+
+
+TEMPLATE = """\
+# Twinlock watchtower. It finishes or refunds the swaps of a client that is off, and holds no key of its wallet.
+
+# Where packets and the tower's own key are kept.
+data_dir = "~/.twinlock/tower"
+
+# As the client's: mainnet, testnet or regtest.
+network = "testnet"
+
+# Where packets come in. They are encrypted and authenticated; open it to the client's machine only all the same.
+listen = "127.0.0.1:7240"
+
+# One for each coin that the client trades, with Electrum servers of the tower's own choice.
+[[chains]]
+symbol = "btc"
+electrum = ["ssl://electrum.example:60002"]
+
+[[chains]]
+symbol = "ltc"
+electrum = ["ssl://electrum-ltc.example:51002"]
+"""
+
+
+@tower.group("config")
+def config_group() -> None:
+    """The configuration file."""
+
+
+@config_group.command("write")
+@pass_setting
+def config_write(setting: Setting) -> None:
+    """Write a file with explanations, where there is none yet."""
+    write_template(setting.path, TEMPLATE)
+    answer({"file": setting.path}, f"{setting.path} is written", as_json=setting.as_json)
+
+
+@config_group.command("check")
+@pass_setting
+def config_check(setting: Setting) -> None:
+    """Read the file, and show what it says with all defaults, as JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(setting.config())))
 
 
 @tower.group()

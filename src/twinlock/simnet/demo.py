@@ -25,6 +25,7 @@ from twinlock.simnet.narrator import Narrator
 from twinlock.simnet.node import Node
 from twinlock.simnet.processes import Process, together
 from twinlock.simnet.timeline import Timeline
+from twinlock.web.trader import pages
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +219,7 @@ class Demo:
     async def _serve_you(self, stack: AsyncExitStack) -> None:
         """A trader with money and a bond for whoever watches: by the command line, or by a program."""
         you, folder = self._traders[YOU], self._exchange.folder
-        await stack.enter_async_context(serving(you, self._entropy))
+        await stack.enter_async_context(serving(you, self._entropy, pages()))
         config, control = folder / f"{YOU}.toml", you.config.folder / FILE_NAME
         config.write_text(tomlkit.dumps(msgspec.to_builtins(you.config)))
         text = f"trade too: export TWINLOCK_CONFIG={config} TWINLOCK_CONTROL={control}"
