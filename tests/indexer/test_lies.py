@@ -119,6 +119,23 @@ async def test_lies_are_not_believed_and_the_truth_is_taken_up_again(lie: str, t
     node.stop()
 
 
+@pytest.mark.parametrize("lie", ["another transaction", "no JSON", "no tip"])
+async def test_a_transaction_that_was_sent_was_sent_whatever_the_node_says_next(lie: str, tmp_path: Path) -> None:
+    node = FakeNode()
+    await node.start()
+    async with running(node, tmp_path) as (controller, _):
+        paid, raw = node.maker.pay(PAYEE)
+        node.lie = about("getrawtransaction", "getbestblockhash", as_=lambda _: b"<html>")
+        if lie != "no JSON":
+            node.lie = LIES[lie]
+        txid = node.receive(raw)
+        await controller.take_in(txid)
+        await controller.take_in("what?")
+        node.lie = None
+        await until(lambda: paid in controller.mempool.txs)
+    node.stop()
+
+
 async def test_lies_during_the_first_sync_are_not_believed_either(tmp_path: Path) -> None:
     node = FakeNode()
     lies = iter([LIES["a block with another transaction"], LIES["another block"], LIES["no hex"]])

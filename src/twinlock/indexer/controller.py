@@ -206,11 +206,14 @@ class Controller:
             await self._advance()
 
     async def take_in(self, txid: str) -> None:
-        """A transaction was given to the node: on return it is in our mempool."""
-        async with self._turn:
-            await self._mempool_news({txid: True})
-            if bytes.fromhex(txid)[::-1] not in self.mempool.txs:
-                await self._advance()  # its parents are unknown yet, or it is confirmed already
+        """A transaction was given to the node: on return it is in our mempool, unless something is wrong just now."""
+        try:
+            async with self._turn:
+                await self._mempool_news({txid: True})
+                if bytes.fromhex(txid)[::-1] not in self.mempool.txs:
+                    await self._advance()  # its parents are unknown yet, or it is confirmed already
+        except (TwinlockError, OSError, ValueError) as error:  # the node has it all the same; `_follow` will hear of it
+            log.warning("a transaction that was sent is not seen yet", txid=txid, reason=str(error))
 
     async def _meet_node(self) -> None:
         while True:

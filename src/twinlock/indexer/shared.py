@@ -33,7 +33,10 @@ class Follower(Protocol):
         ...
 
     async def take_in(self, txid: str) -> None:
-        """On return, a transaction that was given to the node is in our mempool."""
+        """On return, a transaction that was given to the node is in our mempool, unless something is wrong just now.
+
+        Raises nothing: it was sent.
+        """
         ...
 
 
