@@ -266,7 +266,13 @@ async def test_metrics_and_health() -> None:
         assert 'twinlock_indexer_trouble{code="indexer.daemon.gone"} 1.0' in text
         for work in ("following", "upkeep"):
             desk.troubles.over(work)
+        assert await asyncio.to_thread(get, "/readyz?why") == (200, "ready\n")
+        desk.troubles.tell("certificate", OSError("no such file"), grave=False)  # the one before is in use
         assert await asyncio.to_thread(get, "/readyz") == (200, "ready\n")
+        w.manager.hold()
+        assert await asyncio.to_thread(get, "/readyz") == (200, "ready\n")  # it takes a moment, as a rule
+        w.manager.refuse()
+        assert await asyncio.to_thread(get, "/readyz") == (503, "busy: the index is between two chains\n")
         server.close()
         wallet.close()
 

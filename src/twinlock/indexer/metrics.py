@@ -78,6 +78,8 @@ class MetricsServer:
         if path == "/readyz":
             if c.troubles.grave:
                 return 503, f"in trouble: {c.troubles.text}\n".encode()
+            if c.sessions.refusing:
+                return 503, b"busy: the index is between two chains\n"
             return (200, b"ready\n") if c.ready else (503, b"syncing\n")
         return 404, b"not found\n"
 
