@@ -112,6 +112,17 @@ async def _never_seen(world: World) -> int:
     return await waiting
 
 
+async def _too_many(world: World) -> int:
+    desk, guest = world.exchange.running.manager.bonds, world.guest
+    posts = [_post(world, number.to_bytes(36, "big")) for number in range(33)]
+    waiting = [asyncio.create_task(refusal(guest.ask(routes.POSTBOND, post))) for post in posts[:32]]
+    await until(lambda: desk.confirming == 32)
+    code = await refusal(guest.ask(routes.POSTBOND, posts[32]))
+    await world.pass_time(WAIT_S + 1)
+    await asyncio.gather(*waiting)
+    return code
+
+
 def _code(name: str) -> Any:
     return lambda world: _post(world, world.kept[name], asset=PREPAID_ASSET_ID)
 
@@ -183,6 +194,7 @@ POST = (
     asks("guest", routes.POSTBOND, "code that was used", E.BOND, _code("used")),
     asks("guest", routes.POSTBOND, "code that expires within a day", E.BOND, _code("old")),
     Row("postbond", "the same while it confirms", E.BOND_CONFIRMING, _posted_twice),
+    Row("postbond", "one more than an address may wait for", E.TOO_MANY_REQUESTS, _too_many),
 )
 
 PUBLIC = (

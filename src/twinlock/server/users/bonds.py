@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import structlog
@@ -37,6 +38,9 @@ from twinlock.server.db import Database, Write
 from twinlock.server.db.accounts import StoredBond, add_account, add_bond, bond_owner, drop_bond, load_code, use_code
 from twinlock.server.users.accounts import Account, Accounts
 
+# Each costs a question to the chain every five seconds, and a stranger needs nothing but a key to ask for one.
+_WAITING_MAX = 32
+
 log = structlog.get_logger(__name__)
 
 
@@ -61,6 +65,7 @@ class BondDesk:
         self._clock = clock
         self._wait_ms = wait_ms
         self._confirming: set[tuple[int, bytes]] = set()
+        self._waiting: Counter[str] = Counter()
         self.on_bonded: list[Callable[[bytes], None]] = []
         hub.serve(PREVALIDATEBOND, self.prevalidate)
         hub.serve(POSTBOND, self.post, waits=True)
@@ -97,7 +102,7 @@ class BondDesk:
         )
 
     async def post(self, call: Call[PostBond]) -> PostBondResult:
-        """Accept a bond. Raises RpcError 22, 66 or 67; silent if it never confirms."""
+        """Accept a bond. Raises RpcError 22, 59, 66 or 67; silent if it never confirms."""
         request = call.payload
         require(request.account_key, request.signed_bytes(), request.sig)
         account_id = account_of(request.account_key)
@@ -108,7 +113,12 @@ class BondDesk:
             return self._result(known, known.bonds[coin])
         if coin in self._confirming:
             raise RpcError(ErrorCode.BOND_CONFIRMING, "this bond is waiting for its confirmations already")
+        address = call.link.address
+        if self._waiting[address] >= _WAITING_MAX:
+            reason = f"{_WAITING_MAX} bonds from this address are looked for already"
+            raise RpcError(ErrorCode.TOO_MANY_REQUESTS, reason, code="bond.too_many", fix="wait for one of them")
         self._confirming.add(coin)
+        self._waiting[address] += 1
         try:
             if await bond_owner(self._database, *coin) is not None:
                 raise RpcError(ErrorCode.BOND, "this bond belongs to another account", code="bond.account")
@@ -122,6 +132,7 @@ class BondDesk:
             return self._result(await self._store(request.account_key, bond, extra), bond)
         finally:
             self._confirming.discard(coin)
+            self._waiting -= Counter((address,))  # which also forgets addresses that wait for nothing
 
     async def run(self) -> None:
         """Drop expired bonds, for ever."""
