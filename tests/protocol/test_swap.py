@@ -222,6 +222,17 @@ def test_a_taker_does_not_broadcast_what_became_unsafe_after_it_was_signed() -> 
     assert owed(apply(signed, ev.Vanished(TAKER)), TAKER, late) == {Duty.RELEASE_COINS}
 
 
+def test_a_contract_that_may_never_have_been_sent_waits_for_the_server() -> None:
+    """It was stored when the power went; now its chain shows nothing, and nobody would hear of it."""
+    signed = after(*ADDRESSES, *MAKER_HEARD, deep(MAKER), *TAKER_MADE)
+    alone = apply(signed, ev.ServerLost())
+    assert owed(alone, TAKER) == set()
+    assert owed(apply(alone, ev.ServerFound()), TAKER) == {Duty.BROADCAST_CONTRACT}
+    assert owed(alone, TAKER, (TAKER_LOCK - TERMS.margin_s) * 1000) == {Duty.RELEASE_COINS}
+    shown = apply(alone, ev.Seen(TAKER, 0, NOW))
+    assert owed(apply(shown, ev.Vanished(TAKER)), TAKER) == {Duty.BROADCAST_CONTRACT}
+
+
 def test_whoever_has_the_others_coin_lets_the_other_have_its_own() -> None:
     swap = after(*BOTH_OUT_AS_MAKER, ev.Spent(TAKER, DEPTH, SECRET), ev.Vanished(MAKER))
     assert Duty.BROADCAST_CONTRACT in owed(swap, MAKER, (MAKER_LOCK + HOUR) * 1000)

@@ -113,7 +113,8 @@ def _must_broadcast(view: View) -> bool:
         return False
     if own.status is LegStatus.GONE and view.paid:
         return True  # the counterparty paid for what our chain lost
-    wanted = own.status is LegStatus.GONE or not view.swap.revoked
+    # What no chain has shown yet may never have been sent: nobody answers it while the server is away.
+    wanted = own.status is LegStatus.GONE or view.running
     return wanted and _safe_to_lock(view)
 
 
