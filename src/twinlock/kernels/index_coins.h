@@ -49,15 +49,9 @@ static int collect_spent(PyObject *segments, const uint8_t *hashx, const Py_buff
 
 static int coin_json(vec *out, const uint8_t *txid, uint64_t height, const uint8_t *row) {
     if (vec_room(out, 192)) return -1;
-    char *at = (char *)out->data + out->size, *start = at;
-    *at++ = out->size ? ',' : '[';
-    memcpy(at, "{\"height\":", 10);
+    char *start = (char *)out->data + out->size, *at = put_place(start, !out->size, txid, height);
+    memcpy(at, ",\"tx_pos\":", 10);
     at += 10;
-    at += put_number(at, height);
-    memcpy(at, ",\"tx_hash\":\"", 12);
-    put_hash_text(at + 12, txid);
-    memcpy(at + 76, "\",\"tx_pos\":", 11);
-    at += 87;
     at += put_number(at, get32(row + 4));
     memcpy(at, ",\"value\":", 9);
     at += 9;

@@ -109,15 +109,9 @@ static int entry_row(sink *to, const uint8_t *txid, uint64_t height) {
 
 static int entry_json(sink *to, const uint8_t *txid, uint64_t height) {
     if (vec_room(&to->out, ENTRY_JSON)) return -1;
-    char *at = (char *)to->out.data + to->out.size, *start = at;
-    *at++ = to->out.size ? ',' : '[';
-    memcpy(at, "{\"height\":", 10);
-    at += 10;
-    at += put_number(at, height);
-    memcpy(at, ",\"tx_hash\":\"", 12);
-    put_hash_text(at + 12, txid);
-    memcpy(at + 76, "\"}", 2);
-    to->out.size += (size_t)(at + 78 - start);
+    char *start = (char *)to->out.data + to->out.size, *at = put_place(start, !to->out.size, txid, height);
+    *at++ = '}';
+    to->out.size += (size_t)(at - start);
     return 0;
 }
 

@@ -39,4 +39,16 @@ static inline size_t put_number(char *out, uint64_t value) {
     return size;
 }
 
+/* What every element of a list begins with: where a transaction is. Gives where the text goes on. */
+static inline char *put_place(char *at, int first, const uint8_t *txid, uint64_t height) {
+    *at++ = first ? '[' : ',';
+    memcpy(at, "{\"height\":", 10);
+    at += 10;
+    at += put_number(at, height);
+    memcpy(at, ",\"tx_hash\":\"", 12);
+    put_hash_text(at + 12, txid);
+    at[76] = '"';
+    return at + 77;
+}
+
 #endif
