@@ -6,21 +6,18 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from twinlock.chain.coins import Coin, Network, coin
 from twinlock.errors import TwinlockError
 from twinlock.indexer.bans import Bans
-from twinlock.indexer.block_files import BlockFiles, LocalSource
+from twinlock.indexer.block_files import BlockFiles
 from twinlock.indexer.block_processor import BlockProcessor, Step
-from twinlock.indexer.block_source import BlockSource, NodeSource
 from twinlock.indexer.certificate import Certificate, CertificateError, certificate_of
 from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError, Guests
 from twinlock.indexer.doors import try_doors
 from twinlock.indexer.env import Env
-from twinlock.indexer.first_sync import first_sync
 from twinlock.indexer.irc import Irc, Meeting
 from twinlock.indexer.local_rpc import LocalRPC
 from twinlock.indexer.lock import DirectoryLock
@@ -33,12 +30,12 @@ from twinlock.indexer.peer_network import PeerNetwork, RealNetwork
 from twinlock.indexer.peer_store import PeerStore
 from twinlock.indexer.peers import PeerManager
 from twinlock.indexer.prefetcher import Prefetcher
-from twinlock.indexer.progress import LogLines, Progress, Show, forecast
+from twinlock.indexer.progress import LogLines, Show
 from twinlock.indexer.sessions import SessionManager
-from twinlock.indexer.storage.bulk import BulkError
 from twinlock.indexer.storage.disk import Disk, RealDisk
 from twinlock.indexer.storage.manifest import DamagedError, TooDeepError
 from twinlock.indexer.storage.segments import open_storage
+from twinlock.indexer.syncing import Syncing
 from twinlock.indexer.trouble import Troubles
 from twinlock.indexer.upkeep import Upkeep
 from twinlock.indexer.view import View
@@ -49,7 +46,6 @@ log = structlog.get_logger("indexer")
 
 _LOOK_AFTER_SECONDS = 5.0
 _ROOM_SECONDS = 0.05
-_SHOW_SECONDS = 1.0
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
 _REGTEST_REORGS = 200
@@ -86,7 +82,6 @@ class Controller:
         """
         self.env = env
         self._lock = DirectoryLock(env.data_dir)
-        self._show = show or LogLines(clock, lambda line: log.info("first sync", progress=line))
         self.clock = clock
         self.entropy = entropy
         self.started = clock.monotonic()
@@ -118,7 +113,19 @@ class Controller:
         self._turn = asyncio.Lock()
         self.troubles = Troubles(clock)
         self.upkeep = Upkeep(self.storage, clock, self.troubles, self._turn, self._mend)
-        self._from_files = True  # whether a first sync reads the node's block files
+        self._syncing = Syncing(
+            self.daemon,
+            self.storage,
+            self.files,
+            self.coin,
+            self.reorg_limit,
+            clock,
+            entropy,
+            memory=env.memory,
+            rows=self.room.rows,
+            show=show or LogLines(clock, lambda line: log.info("first sync", progress=line)),
+            trouble=self._trouble,
+        )
 
     def nodes(self, urls: tuple[str, ...]) -> list[NodeAddress]:
         """How to call the nodes at these addresses; without any, the one that lives on this machine."""
@@ -243,53 +250,8 @@ class Controller:
                 self.files.start_after(spot)
 
     async def _first_sync(self) -> None:
-        """Build the index of a chain that is new to us. What the node breaks off, it is asked for again."""
-        while True:
-            progress = Progress(clock=self.clock)
-            watching = asyncio.create_task(self._watch(progress))
-            try:
-                if self.storage.height < 0:
-                    await self._tell_cost(progress)
-                await first_sync(
-                    self.daemon,
-                    self.storage,
-                    self._source,
-                    self.reorg_limit,
-                    self.clock,
-                    self.entropy,
-                    memory=self.room.rows,
-                    auxpow=self.coin.auxpow,
-                    progress=progress,
-                )
-                self.troubles.over(_FOLLOWING)
-                return
-            except (DaemonGoneError, DaemonError, BulkError, DamagedError, ValueError, OSError) as error:
-                self.files.start_over()
-                self._from_files = not isinstance(error, BulkError | ValueError)  # they may be what is wrong
-                await self._trouble(error)
-            finally:
-                watching.cancel()
-                self._show(progress)
-
-    async def _tell_cost(self, progress: Progress) -> None:
-        """Say what a first sync will take before it begins."""
-        chain = await self.daemon.call("getblockchaininfo")
-        stats: dict[str, Any] = {}
-        with suppress(DaemonError):
-            stats = await self.daemon.call("getchaintxstats")
-        cost = forecast(chain, stats, self.env.memory)
-        progress.total_bytes, progress.sorting = cost.chain_bytes, cost.sorting
-        log.info("what a first sync takes", cost=str(cost))
-
-    async def _watch(self, progress: Progress) -> None:
-        while True:
-            await self.clock.sleep(_SHOW_SECONDS)
-            if progress.phase:
-                self._show(progress)
-
-    def _source(self) -> BlockSource:
-        node = NodeSource(self.daemon.node.url)
-        return LocalSource(self.files, node) if self.files.usable and self._from_files else node
+        await self._syncing.run()
+        self.troubles.over(_FOLLOWING)
 
     async def _follow(self) -> None:
         while True:
