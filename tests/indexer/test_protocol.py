@@ -236,7 +236,7 @@ async def test_a_batch_answers_its_good_members_and_refuses_its_bad_ones() -> No
         batch = [{**ping, "id": 1}, 5, {**ping, "id": "two"}, {"id": 3}, ping, {**ping, "id": 4, "params": [1]}]
         replies = await wallet.exchange(json.dumps(batch).encode() + b"\n")
         told = sorted((str(reply["id"]), reply.get("error", {}).get("code")) for reply in replies)
-        assert told == [("1", None), ("4", -32602), ("None", -32600), ("None", -32600), ("two", None)]
+        assert told == [("1", None), ("3", -32600), ("4", -32602), ("None", -32600), ("two", None)]
         assert (await wallet.exchange(_request("server.ping", [], 9) + b""))["id"] == 9
         assert (await wallet.exchange(json.dumps([ping, ping]).encode() + b"\n" + _request("server.ping", [], 7)))[
             "id"
