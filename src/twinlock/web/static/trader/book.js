@@ -44,7 +44,7 @@ export function book(market, told, choose) {
 
 // Prices --------------------------------------------------------------------------------------------------
 
-const SVG = "http://www.w3.org/2000/svg", WIDTH = 600, HEIGHT = 120;
+const SVG = "http://www.w3.org/2000/svg", WIDTH = 600, HEIGHT = 120, ENOUGH = 3; // fewer candles than that show nothing that the legend does not
 
 function shape(name, members) {
   const found = document.createElementNS(SVG, name);
@@ -72,5 +72,5 @@ export function chart(market, candles) {
   }
   const since = new Date(from).toLocaleString([], { dateStyle: "short", timeStyle: "short" });
   const legend = make("p", { className: "legend" }, make("span", {}, `since ${since}`), make("span", {}, `low ${write(low)} · high ${write(high)}`));
-  return [drawing, legend];
+  return traded.length < ENOUGH ? [legend] : [drawing, legend];
 }

@@ -16,7 +16,7 @@ const TOLD = {
   match_made: (e) => `matched as ${e.role} on ${e.market}`,
   swap_step: (e) => `swap ${e.match_id.slice(0, 8)}: ${e.step.replaceAll("_", " ")}`,
   swap_ended: (e) => `swap ${e.match_id.slice(0, 8)}: ${e.outcome}`,
-  order_changed: (e) => (e.side ? `${e.side} order on ${e.market}: ${e.status}` : ""),
+  order_changed: (e) => (e.side ? `${e.side} order on ${e.market}: ${e.status === "executed" && !e.filled ? "ended, nothing matched" : e.status}` : ""),
   condition_changed: (e) => `${e.name}: ${e.status}${e.reason ? `, ${e.reason}` : ""}`,
   bond_changed: (e) => `bond in ${e.asset}: ${e.state}`,
   tier_changed: (e) => `tier ${e.tier} at ${e.host}`,
