@@ -174,27 +174,41 @@ def subscriber(watchers: Watchers) -> tuple[Subscriptions, Any]:
 
 
 def test_there_are_as_many_subscriptions_as_there_is_room_for() -> None:
-    watchers = Watchers(3)
+    watchers = Watchers(3 * PER_WATCH)
+    x, y, z = (name * 64 for name in "xyz")  # as long as script hashes
     (one, account), (two, _) = subscriber(watchers), subscriber(watchers)
-    one.watch("m", "x", b"x", None)
-    one.watch("m", "y", b"y", None)
-    two.watch("m", "x", b"x", None)
-    two.watch("m", "x", b"x", "known again")  # the same one
+    one.watch("m", x, b"x", None)
+    one.watch("m", y, b"y", None)
+    two.watch("m", x, b"x", None)
+    two.watch("m", x, b"x", "known again")  # the same one
     with pytest.raises(RpcError, match="no room") as refused:
-        two.watch("m", "z", b"z", None)
+        two.watch("m", z, b"z", None)
     assert refused.value.number == EXCESSIVE
     assert (watchers.count, len(watchers), len(one), account.subscriptions) == (3, 2, 2, 2)
     assert [watch.known for watch in watchers.of(b"x")].count("known again") == 1
-    assert one.unwatch("m", "x")
-    assert not one.unwatch("m", "x")
-    assert not two.unwatch("m", "z")
+    assert one.unwatch("m", x)
+    assert not one.unwatch("m", x)
+    assert not two.unwatch("m", z)
     assert len(watchers.of(b"x")) == 1
-    two.watch("m", "z", b"z", None)
+    two.watch("m", z, b"z", None)
     two.end()
     assert set(watchers.keys()) == {b"y"}
     assert not watchers.of(b"x")
     one.end()
     assert (watchers.count, len(watchers)) == (0, 0)
+
+
+def test_what_has_a_long_name_takes_more_room() -> None:
+    watchers = Watchers(100 * PER_WATCH)
+    mine, _ = subscriber(watchers)
+    mine.watch("m", "51" * 10_000, b"x", None)
+    with pytest.raises(RpcError, match="no room"):
+        for number in range(99):
+            mine.watch("m", f"{number:020000}", b"y", None)
+    assert watchers.count < 4
+    mine.end()
+    for number in range(100):
+        mine.watch("m", f"{number:064}", b"z", None)
 
 
 def test_a_subscription_takes_no_more_than_is_reckoned() -> None:

@@ -14,7 +14,7 @@ from twinlock.indexer.daemon import NodeCalls
 from twinlock.indexer.env import Env
 from twinlock.indexer.large import LargeAnswers
 from twinlock.indexer.memory import Hoard, shares
-from twinlock.indexer.subscriptions import PER_WATCH, Watchers
+from twinlock.indexer.subscriptions import Watchers
 from twinlock.indexer.view import View
 from twinlock.seams import Clock
 
@@ -148,7 +148,7 @@ class Shared:
         self.sessions: set[Member] = set()
         self.header_sessions: set[Member] = set()
         room = shares(env.memory)
-        self.watchers = Watchers(room.watches // PER_WATCH)
+        self.watchers = Watchers(room.watches)
         self.unread: Hoard[Member] = Hoard(room.unread, _end_unread)
         self.unheard: Hoard[Member] = Hoard(room.unheard, _end_unheard)
         self.large = LargeAnswers(_reads, self.unread.fits, clock)

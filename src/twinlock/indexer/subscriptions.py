@@ -17,7 +17,10 @@ _NEWS = b'{"jsonrpc":"2.0","method":"%b","params":["%b",%b]}\n'
 
 
 PER_WATCH = 600
-"""Bytes that a subscription takes, about."""
+"""Bytes that a subscription to a script hash takes, about."""
+
+_USUAL_TEXT = 64
+"""Characters of what such a one is called; scripts may be called by many more."""
 
 
 def _free(_: float) -> None:
@@ -60,11 +63,15 @@ class Watch:
     point: tuple[bytes, int] | None = None
 
 
-class Watchers:
-    """Everybody's subscriptions, by script. limit: how many there may be."""
+def _size(watch: Watch) -> int:
+    return PER_WATCH - _USUAL_TEXT + len(watch.text)
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+
+class Watchers:
+    """Everybody's subscriptions, by script. room: bytes that they may take together."""
+
+    def __init__(self, room: int) -> None:
+        self._room = room
         self._by_script: dict[bytes, Watch | set[Watch]] = {}  # most scripts have one watcher: no set for that
         self.count = 0
 
@@ -83,8 +90,10 @@ class Watchers:
 
     def add(self, watch: Watch) -> None:
         """Raises RpcError where there is no room for more."""
-        if self.count >= self._limit:
+        size = _size(watch)
+        if size > self._room:
             raise RpcError(EXCESSIVE, "the server has no room for more subscriptions")
+        self._room -= size
         self.count += 1
         known = self._by_script.setdefault(watch.script, watch)
         if isinstance(known, set):
@@ -94,6 +103,7 @@ class Watchers:
 
     def discard(self, watch: Watch) -> None:
         """No longer tell this one."""
+        self._room += _size(watch)
         self.count -= 1
         known = self._by_script[watch.script]
         if isinstance(known, set):
