@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from twinlock.client import connect
@@ -104,9 +105,14 @@ async def market_maker(folder: Path, environment: dict[str, str], control: str) 
 async def test_the_documents_trade(tmp_path: Path) -> None:
     async with demo(tmp_path / "demo") as told:
         environment = {**os.environ, "TWINLOCK_CONFIG": told["config"], "TWINLOCK_CONTROL": told["control"]}
-        for block in (*blocks(TRADE, "sh"), *blocks(KEEP, "sh"), *blocks(BOT, "sh")):
+        for block in (*blocks(TRADE, "sh"), *blocks(BOT, "sh")):
             for line in block.splitlines():
                 await run(line, tmp_path, environment)
+        alone = [line for block in blocks(KEEP, "sh") for line in block.splitlines()]
+        await asyncio.gather(*(run(line, tmp_path, environment) for line in alone))
+        page = json.loads(await run("twinlock client --json page", tmp_path, environment))["url"]
+        async with httpx.AsyncClient(trust_env=False) as http:
+            assert "<title>Twinlock" in (await http.get(page.partition("#")[0])).text
         looked, ordered, followed = [await program(text, tmp_path, environment) for text in blocks(BOT, "python")]
         assert looked.splitlines()[-1] == "None" or looked.splitlines()[-1].isdigit()
         assert ordered.split()[0] == "True", ordered

@@ -123,4 +123,6 @@ async def _fee_rate(ask: Ask) -> int:
 
 
 async def _sent(ask: Ask, signed: SignedTx) -> SentView:
-    return SentView(await _wallet(ask).broadcast(signed.raw), signed.fee)
+    txid = await _wallet(ask).broadcast(signed.raw)
+    await _wallet(ask).shown(txid)
+    return SentView(txid, signed.fee)

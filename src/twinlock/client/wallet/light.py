@@ -41,6 +41,9 @@ GAP_LIMIT = 20
 ENTRY_S = 15.0
 """Seconds that entering the context waits for the first look at the chain; without servers it goes on without."""
 
+SHOWN_S = 5.0
+"""Seconds that somebody who paid waits at most until the history tells of it, so that what is asked next fits."""
+
 BOND, SPLIT, SWAP = "bond", "split", "swap"
 """What a transaction is signed for."""
 
@@ -111,6 +114,16 @@ class LightWallet(Payments):
     def history(self) -> tuple[Payment, ...]:
         """Every transaction of ours, oldest first, the mempool's last."""
         return tuple(self._purse.ledger.payments(self._purse.scanner.times, self._purse.journal.labels()))
+
+    async def shown(self, txid: str) -> bool:
+        """Whether the history tells of a transaction that was broadcast; waited for, but not for ever."""
+        with suppress(TimeoutError):
+            await within(self._clock, SHOWN_S, self._until_known(txid))
+        return self._purse.ledger.knows(txid)
+
+    async def _until_known(self, txid: str) -> None:
+        while not self._purse.ledger.knows(txid):
+            await self._purse.scanner.news()
 
     async def changes(self) -> AsyncIterator[Balance]:
         """The balance once it is complete, then after each change."""
