@@ -244,6 +244,26 @@ async def test_of_those_who_do_not_finish_their_requests_the_greediest_is_ended(
 
 
 @pytest.mark.anyio
+async def test_requests_that_wait_for_the_node_count_as_well() -> None:
+    world = public_world(VirtualClock())
+    world.node.stuck = asyncio.Event()
+    world.manager.unheard.limit = 1_000_000
+    modest, greedy = Guest.greeted(world), Guest.greeted(world)
+    sent = b'{"id":1,"method":"blockchain.transaction.broadcast","params":["%b"]}\n'
+    modest.session.data_received(sent % (b"00" * 50_000))
+    for _ in range(2):
+        greedy.session.data_received(b"[" + (sent % (b"00" * 95_000)).strip() + b"]\n")
+    assert 900_000 < world.manager.unheard.total < 1_000_000
+    modest.session.data_received(sent % (b"00" * 50_000))
+    assert [guest.pipe.ended() for guest in (modest, greedy)] == ["", "aborted"]
+    greedy.session.connection_lost(None)
+    world.node.stuck.set()
+    for _ in range(200):
+        await asyncio.sleep(0)
+    assert (world.manager.unheard.total, modest.pipe.ended()) == (0, "")
+
+
+@pytest.mark.anyio
 async def test_answers_that_nobody_reads_count_together() -> None:
     world = public_world(VirtualClock())
     world.manager.unread.limit = 5_000_000

@@ -46,9 +46,12 @@ class FakeNode:
         self.txs: dict[str, str] = {}
         self.heights: dict[str, int] = {}
         self.estimate: dict[str, Any] = {"errors": ["Insufficient data"]}
+        self.stuck: asyncio.Event | None = None  # what is sent waits for it
 
     async def call(self, method: str, /, *params: Any) -> Any:
         if method == "sendrawtransaction":
+            if self.stuck:
+                await self.stuck.wait()
             raise DaemonError(-26, "min relay fee not met, 0 < 141")
         if method == "submitpackage":
             rows = {"w1": {"txid": "aa", "error": "too low"}, "w2": {"txid": "bb"}}

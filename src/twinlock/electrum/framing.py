@@ -16,7 +16,6 @@ messages whose payloads are still raw JSON, which the caller then decodes into t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -122,6 +121,8 @@ class _Wire(msgspec.Struct):
     error: ErrorBody | str | None = None
 
 
+_UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+
 _encoder = msgspec.json.Encoder()
 _wire = msgspec.json.Decoder(_Wire)
 _wires = msgspec.json.Decoder(Annotated[list[_Wire], msgspec.Meta(max_length=BATCH_LIMIT)])
@@ -178,24 +179,38 @@ def decode_requests(line: bytes, limit: int = BATCH_LIMIT) -> tuple[list[Request
     The number of members is checked before any of them is looked into. What is no request stands in the list as one
     whose method is `BROKEN`: the client learns which one it was, and it does not take others with it.
     """
+    members = batch_members(line, limit)
+    return ([decode_request(line)], False) if members is None else ([decode_request(raw) for raw in members], True)
+
+
+def batch_members(line: bytes, limit: int = BATCH_LIMIT) -> list[msgspec.Raw] | None:
+    """The members of a client's batch, not yet looked into, for `decode_request`; None for a line that is no batch.
+
+    Decoded, a request may take many times its bytes: who answers one after the other holds one at a time. Raises
+    FrameError.
+    """
+    if line.lstrip()[:1] != b"[":
+        return None
     try:
-        if line.lstrip()[:1] != b"[":
-            return [_request_or_broken(line)], False
         members = _raws.decode(line)
-        if not 0 < len(members) <= limit:
-            raise _too_large("a batch", len(members), limit)
-        return [_request_or_broken(member) for member in members], True
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise FrameError(f"not a JSON-RPC request: {error}") from error
+    if not 0 < len(members) <= limit:
+        raise _too_large("a batch", len(members), limit)
+    return members
 
 
-def _request_or_broken(raw: bytes | msgspec.Raw) -> Request:
+def decode_request(raw: bytes | msgspec.Raw) -> Request:
+    """One request. Raises FrameError for what is not JSON."""
     try:
-        return _request.decode(raw)
-    except msgspec.ValidationError:
-        with suppress(msgspec.ValidationError):
+        try:
+            return _request.decode(raw)
+        except msgspec.ValidationError:
             return Request(BROKEN, id=_named.decode(raw).id)
+    except msgspec.ValidationError:
         return Request(BROKEN, id=None)
+    except _UNREADABLE as error:
+        raise FrameError(f"not a JSON-RPC request: {error}") from error
 
 
 def _too_large(what: str, size: int, limit: int) -> FrameError:

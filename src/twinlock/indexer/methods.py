@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from twinlock.errors import TwinlockError
 from twinlock.kernels.scan import HASHX, hashx
 
@@ -136,6 +138,16 @@ def fee_mode(value: Any) -> str | None:
     raise bad_request(f"unknown estimate_fee mode {shown(value)}")
 
 
+_LARGEST_FEATURES = 10_000
+
+
+def peer_features(value: Any) -> Any:
+    """What another server says of itself; no more than that."""
+    if len(msgspec.json.encode(value)) > _LARGEST_FEATURES:
+        raise bad_request("the features are too long")
+    return value
+
+
 def anything(value: Any) -> Any:
     """Not checked here."""
     return value
@@ -204,7 +216,7 @@ METHODS: dict[str, Method] = {
         Method("server.donation_address", "donation_address"),
         Method("server.features", "features", cost=0.2),
         Method("server.peers.subscribe", "peers", cost=1),
-        Method("server.add_peer", "add_peer", (Param("features", anything),), cost=100),
+        Method("server.add_peer", "add_peer", (Param("features", peer_features),), cost=100),
         Method("server.ping", "ping"),
         Method(_B + "header", "block_header", (Param("height", natural), _CP), cost=0.25),
         Method(

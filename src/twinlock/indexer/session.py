@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from twinlock.electrum.errors import FrameError
-from twinlock.electrum.framing import BROKEN, LineDecoder, Request, decode_requests
+from twinlock.electrum.framing import BROKEN, LineDecoder, Request, batch_members, decode_request
 from twinlock.errors import TwinlockError
 from twinlock.indexer.costs import Account, Address, address_of, group_of
 from twinlock.indexer.dispatch import FIRST, handle, method_of
@@ -49,6 +49,9 @@ _UNREAD = 4
 _ERROR_COST, _MOST_OWED = 0.5, 5.0
 """What a refusal costs, and how much may be owed before it is charged without an answer."""
 
+_COPIES = 2
+"""How often a request is in memory while it is answered: as it came, and as the node is asked."""
+
 _LATE = "too late"
 _AROUND = 100
 """Bytes of a line besides its result, about."""
@@ -75,7 +78,7 @@ class Session(asyncio.Protocol):
         self.subscriptions = Subscriptions(self, shared.watchers)
         self._waiting: deque[bytes] = deque()
         self._out = Outbox(self.env.max_send)
-        self._batched = self._unheard = 0  # bytes of batches, and of all requests, that wait for their answers
+        self._pending = self._unheard = 0  # bytes of requests that are being answered, and with those that wait
         self._gathered = 0  # bytes of answers that wait for others of their batch
         self._modern: bool | None = None  # whether it speaks JSON-RPC 2.0; told by its first message
         self._closing = False
@@ -85,7 +88,7 @@ class Session(asyncio.Protocol):
         self._allowed = self.env.initial_concurrent
         self._unpaid = 0  # bytes received since the last charge
         self._owed = 0.0  # costs since then
-        self._asked: dict[asyncio.Task[None], float] = {}  # answers that are awaited, and since when
+        self._asked: dict[asyncio.Task[None], tuple[float, int]] = {}  # answers that are awaited; since when, bytes
         self._tasks: set[asyncio.Task[None]] = set()
 
     # -- the connection
@@ -155,7 +158,7 @@ class Session(asyncio.Protocol):
                 break
         self.flush()
         self._read(not self._waiting and not self._slowed and self.stuck_since is None)
-        unheard = self._lines.held + self._batched + sum(map(len, self._waiting))
+        unheard = self._lines.held + self._pending + sum(map(len, self._waiting))
         if unheard != self._unheard:
             self._unheard = unheard
             self.shared.unheard.note(self, unheard)
@@ -237,7 +240,7 @@ class Session(asyncio.Protocol):
     def give_up_late(self) -> None:
         """Give up requests that have waited too long for their answer."""
         latest = self.shared.clock.monotonic() - self.env.request_timeout
-        for task, since in self._asked.items():
+        for task, (since, _) in self._asked.items():
             if since < latest:
                 task.cancel(_LATE)
 
@@ -276,19 +279,20 @@ class Session(asyncio.Protocol):
         if self._modern is None:
             self._modern = b'"jsonrpc"' in line
         try:
-            requests, batch = decode_requests(line)
+            members = batch_members(line)
+            request = decode_request(line) if members is None else None
         except FrameError as error:
             number = PARSE_ERROR if error.__cause__ else INVALID_REQUEST
             self._out.say(self._error(None, number, str(error)))
             return
-        if batch:
-            self._ask(self._batch(requests, len(line)))
+        if request is None:
+            self._ask(self._batch(members or []), len(line))
             return
-        reply = self._answer(requests[0])
+        reply = self._answer(request)
         if isinstance(reply, bytes | Large):
             self._out.say(reply)
         elif reply is not None:
-            self._ask(self._later(reply))
+            self._ask(self._later(reply), len(line))
 
     def _answer(self, request: Request) -> Line | Awaitable[Line] | None:
         """The reply line, or what will give it; None for a notification."""
@@ -358,23 +362,19 @@ class Session(asyncio.Protocol):
         self._out.say(await reply)
         self.flush()
 
-    async def _batch(self, requests: list[Request], size: int) -> None:
-        """Answer a batch of so many bytes in turns, like single requests. All its answers may be as large as one."""
+    async def _batch(self, members: list[msgspec.Raw]) -> None:
+        """Answer a batch in turns, like single requests. All its answers together may be as large as one."""
         replies: list[bytes] = []
-        self._batched += size
         gathered = 0
         try:
             end = self.shared.clock.monotonic() + _TURN_SECONDS
-            for request in requests:
+            for member in members:
                 while self._blocked:
                     self._free.clear()
                     await self._free.wait()
                 if self._closing:
                     break
-                if gathered > self.env.max_send:
-                    reply: Any = self._error(request.id, INVALID_REQUEST, "response too large (the batch's answers)")
-                else:
-                    reply = self._answer(request)
+                reply = self._member(member, gathered > self.env.max_send)
                 if reply is not None:
                     replies.append(whole(reply if isinstance(reply, bytes | Large) else await reply))
                     gathered += len(replies[-1])
@@ -385,23 +385,36 @@ class Session(asyncio.Protocol):
             if replies:
                 self._out.say(b"[" + b",".join(replies) + b"]\n")
         finally:
-            self._batched -= size
             self._gather(-gathered)
         self.flush()
+
+    def _member(self, member: msgspec.Raw, full: bool) -> Line | Awaitable[Line] | None:
+        """The answer to a member of a batch. full: the batch's answers are as large as they may be."""
+        try:
+            request = decode_request(member)
+        except FrameError as error:
+            return self._error(None, PARSE_ERROR, str(error))
+        if full and request.id is not msgspec.UNSET:
+            return self._error(request.id, INVALID_REQUEST, "response too large (the batch's answers)")
+        return self._answer(request)
 
     def _gather(self, size: int) -> None:
         """So much more (less) is kept for answers of batches that are not complete."""
         self._gathered += size
         self.shared.unread.note(self, self.unread)
 
-    def _ask(self, work: Any) -> None:
-        """Let an answer come later; while as many as allowed do, no further request is looked at."""
+    def _ask(self, work: Any, size: int) -> None:
+        """Let the answer to a request of so many bytes come later; while as many as allowed do, no further request is
+        looked at."""
         task = asyncio.get_running_loop().create_task(work)
-        self._asked[task] = self.shared.clock.monotonic()
+        size *= _COPIES
+        self._pending += size
+        self._asked[task] = self.shared.clock.monotonic(), size
         task.add_done_callback(self._answered)
 
     def _answered(self, task: asyncio.Task[None]) -> None:
-        del self._asked[task]
+        _, size = self._asked.pop(task)
+        self._pending -= size
         if not task.cancelled() and (error := task.exception()):
             log.error("request failed", error=repr(error))
         if self._transport:
