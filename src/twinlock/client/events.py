@@ -115,7 +115,7 @@ class MatchMade(Event, frozen=True, kw_only=True):
 
 
 class SwapStep(Event, frozen=True, kw_only=True):
-    """A step of a swap. `step` is one of `twinlock.client.swapper.record.STEPS`; `coin` the transaction it is about."""
+    """A step of a swap. `step` is one of `twinlock.client.swapper.matches.STEPS`; `coin` is its transaction."""
 
     match_id: str
     role: str

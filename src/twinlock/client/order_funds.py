@@ -10,6 +10,7 @@ from contextlib import suppress
 
 from twinlock.client.desk import Desk
 from twinlock.client.drafts import Draft
+from twinlock.client.errors import StoreError
 from twinlock.client.store import changing
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.wallet import SignedTx
@@ -59,8 +60,9 @@ class OrderFunds:
                 await self._desk.coin(asset).wallet.broadcast(split.raw)
         except TwinlockError:
             for order, _ in fresh:
-                order.status = "failed"
-                self.release(order)
+                with suppress(StoreError), changing(self._desk.store, order):  # else the next login gives them back
+                    order.status = "failed"
+                    self.release(order)
             for asset, split in splits:
                 with suppress(TwinlockError):  # That one was broadcast before another could not be.
                     self._desk.coin(asset).wallet.abandon(split.txid)

@@ -18,7 +18,10 @@ from twinlock.client.store import MemoryStore
 from twinlock.client.wallet import Balance, LightWallet, SwapPurpose, WalletKeys
 from twinlock.client.wallet.errors import ScanningError
 from twinlock.client.wallet.ledger import PEGOUT_MATURITY, Ledger
+from twinlock.client.wallet.light import SWAP
+from twinlock.client.wallet.purse import Purse
 from twinlock.client.wallet.records import LockRecord, StakeRecord
+from twinlock.client.wallet.types import SignedTx
 from twinlock.electrum.simulated import SimulatedServer
 from twinlock.electrum.simulated_chain import ANYONE, SimulatedChain
 from twinlock.electrum.states import HistoryEntry
@@ -220,3 +223,17 @@ async def test_addresses_never_run_further_ahead_than_a_restore_would_look() -> 
         given = [await wallet.new_address() for _ in range(21)]
         assert len(set(given)) == 20
         assert given[20] == given[0]
+
+
+async def test_what_was_broadcast_stays_so_when_it_is_kept_again() -> None:
+    rig = Rig()
+    async with ChainView(
+        COIN, ["tcp://simulated:1"], clock=rig.clock, entropy=SeededEntropy(1), dial=rig.server.dial
+    ) as view:
+        purse = Purse(COIN, view, rig.keys, rig.store, rig.clock, gap_limit=20)
+        signed = SignedTx("ab" * 32, b"bytes", 10, (), ())
+        purse.keep(signed, SWAP, None)
+        assert purse.unsent(SWAP) == (signed.txid,)
+        purse.sent(signed.txid)
+        purse.keep(signed, SWAP, None)
+        assert purse.unsent(SWAP) == ()

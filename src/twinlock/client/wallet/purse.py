@@ -281,11 +281,13 @@ class Purse:
     def keep(self, signed: SignedTx, purpose: str, own: Place | None) -> None:
         """Store a signed transaction, lock what it spends, and take the address `own` that it pays.
 
-        Call it inside `journal.store.transaction()` together with whatever else belongs to the transaction.
+        Call it inside `journal.store.transaction()` together with whatever else belongs to the transaction. One that is
+        kept already stays as it is: it may have been broadcast.
         """
-        record = self.journal.keep(signed.txid, signed.raw, purpose, self._clock.now_ms(), signed.fee)
-        self.journal.store.undo(partial(self._signed.pop, signed.txid, None))
-        self._signed[signed.txid] = record
+        if signed.txid not in self._signed:
+            record = self.journal.keep(signed.txid, signed.raw, purpose, self._clock.now_ms(), signed.fee)
+            self.journal.store.undo(partial(self._signed.pop, signed.txid, None))
+            self._signed[signed.txid] = record
         self.lock([coin_id for coin_id in signed.inputs if self._is_ours(coin_id)], TX_LOCK + signed.txid)
         if own is not None:
             self.take(own)
