@@ -79,6 +79,8 @@ class Trader:
         self.key = self.new_key()
         self.account = account_id(self.key.public)
         self.notes: defaultdict[str, list[Any]] = defaultdict(list)
+        self.heard: list[str] = []
+        """The routes of all of them, in the order of arrival."""
         self.stray: list[RpcError] = []
         self.arrived = asyncio.Condition()
         self.matches: dict[bytes, Match] = {}
@@ -167,6 +169,7 @@ class Trader:
                 await socket.send(envelope.response(message.id, answer).decode())
             async with self.arrived:
                 self.notes[message.route].append(payload)
+                self.heard.append(message.route)
                 self.arrived.notify_all()
 
     async def _take_response(self, number: int, payload: bytes) -> None:
