@@ -127,9 +127,8 @@ async def test_kill_at_any_time_needs_no_new_sync(program: Callable[[str], Path]
                 assert status == oracle.status(script)
             wallet.close()
         assert {path.name: path.stat().st_mtime_ns for path in (tmp_path / "index" / "run-1").iterdir()} == run
-        started = asyncio.get_running_loop().time()
-        await indexer.stop()
-        assert asyncio.get_running_loop().time() - started < 1
+        assert indexer.process
+        assert await indexer.process.stop() == 0, "it ends by itself when it is told to"
 
 
 async def test_a_reorganisation_deeper_than_the_limit_builds_the_index_anew(
