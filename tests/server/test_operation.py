@@ -293,7 +293,7 @@ async def test_a_restart_drops_no_epoch_and_refuses_no_connection(live: LiveServ
     receipt = await trader.place(
         trader.limit_order(MARKET, Side.SELL, lot, RATE, chain.fund(trader.new_key(), 3 * lot))
     )
-    code, out, err = await command("restart", "--config", live.config)
+    code, out, err = await command("restart", "--config", live.config, "--wait", "200")
     assert (code, "open again" in out) == (0, True), err
     state = running(live.data)
     assert state is not None

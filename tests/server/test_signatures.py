@@ -27,11 +27,10 @@ async def test_each_gets_the_answer_to_the_own_question() -> None:
     desk.close()
 
 
-async def test_a_broken_key_is_a_no_and_a_digest_of_another_size_fails_alone() -> None:
+async def test_a_broken_key_and_a_digest_of_another_size_are_a_no() -> None:
     desk = SignatureDesk(KEY)
     assert not await desk.check(b"no key", b"message", b"")
-    with pytest.raises(ValueError, match="32"):
-        await desk.holds(Claim(KEY.public, b"short", KEY.sign(bytes(32))))
+    assert not await desk.holds(Claim(KEY.public, b"short", KEY.sign(bytes(32))))
     assert await desk.holds(Claim(KEY.public, bytes(32), KEY.sign(bytes(32))))
     desk.close()
 
