@@ -47,3 +47,12 @@ def test_no_log_stands_between_the_lines_of_an_answer(trader: Path) -> None:
     shown = client(trader, "status")
     assert json.loads(shown.output)["network"] == "regtest"
     assert structlog.get_config()["wrapper_class"] is before
+
+
+def test_a_balance_that_no_server_vouches_for_is_not_shown_as_if_it_were_one(trader: Path) -> None:
+    """Nobody listens there; a wallet that was never looked at holds nothing that is known."""
+    assert client(trader, "wallet", "add", "btc", "--electrum", "tcp://127.0.0.1:1").exit_code == 0
+    shown = client(trader, "wallet", "show")
+    assert (shown.exit_code, "btc: the wallet is still looking" in shown.stderr) == (3, True)
+    (row,) = json.loads(shown.stdout)
+    assert (row["total"], row["scanned"]) == (0, False)

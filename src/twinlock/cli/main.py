@@ -84,6 +84,7 @@ EXIT_CODES = {
     "wallet.short_funds": FUNDS,
     "wallet.too_many_coins": FUNDS,
     "session.offline": NO_ANSWER,
+    "wallet.scanning": NO_ANSWER,
     "session.timeout": NO_ANSWER,
     "session.closed": NO_ANSWER,
     "client.defect": DEFECT,

@@ -19,6 +19,7 @@ from twinlock.cli.showing import clock_time, coin_of, some, table
 from twinlock.client import config as configuration
 from twinlock.client.control import requests, views
 from twinlock.client.wallet import uri
+from twinlock.client.wallet.errors import still_scanning
 from twinlock.client.wallet.statement import to_csv
 from twinlock.client.wallet.types import Payment
 from twinlock.protocol.rates import amount_text, parse_amount
@@ -88,6 +89,8 @@ def show(setting: Setting) -> None:
         if row.older:
             told = f"{row.asset}: {row.older} transactions below the birthday, block {row.birthday}, count for nothing."
             click.echo(f"{told} If they should: twinlock client wallet rescan {row.asset} --from 0", err=True)
+    if unseen := [row.asset for row in found if not row.scanned]:
+        raise still_scanning(", ".join(unseen))
 
 
 @wallet.command("coins")

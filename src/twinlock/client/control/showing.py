@@ -74,7 +74,7 @@ def _venue_view(trader: Trader, venue: Venue) -> views.VenueView:
 
 
 def wallet_view(side: CoinSide) -> views.WalletView:
-    balance = side.wallet.balance()
+    balance, reach = side.wallet.balance(), side.wallet.reach
     return views.WalletView(
         side.coin.symbol,
         side.coin.conversion_factor,
@@ -86,7 +86,10 @@ def wallet_view(side: CoinSide) -> views.WalletView:
         balance.unconfirmed,
         balance.outside,
         balance.total,
-        *msgspec.structs.astuple(side.wallet.reach),
+        reach.birthday,
+        reach.older,
+        reach.first_block,
+        side.wallet.scanned,
     )
 
 

@@ -67,7 +67,8 @@ class ExplanationView(View, frozen=True):
 
 
 class WalletView(View, frozen=True):
-    """Every atom once. factor: atoms in a whole coin.
+    """Every atom once. factor: atoms in a whole coin. scanned: every address was looked at; before that, atoms may be
+    missing.
 
     birthday: height below which nothing is looked at; older: transactions of ours that are known to lie there and count
     for nothing; first_block: the lowest block with anything of ours, 0 for none.
@@ -86,6 +87,7 @@ class WalletView(View, frozen=True):
     birthday: int
     older: int
     first_block: int
+    scanned: bool
 
 
 class BondView(View, frozen=True):

@@ -18,6 +18,7 @@ from twinlock.client.wallet import LightWallet, Payment, SignedTx
 
 async def coins(ask: Ask) -> list[CoinView]:
     family = _side(ask).family
+    _wallet(ask).require_scanned()
     return [
         CoinView(family.coin_id_text(c.coin_id), c.value, c.address, c.height, c.state, c.locked_for)
         for c in _wallet(ask).coins()
@@ -25,6 +26,7 @@ async def coins(ask: Ask) -> list[CoinView]:
 
 
 async def history(ask: Ask) -> list[Payment]:
+    _wallet(ask).require_scanned()
     return list(_wallet(ask).history())
 
 

@@ -85,3 +85,11 @@ def too_many_coins(coins: int, most: int, need: int, have: int) -> TooManyCoinsE
         numbers={"coins": coins, "most": most, "have": have, "need": need},
         fix="Place it with --split, which makes one coin of them, or pay some of them to yourself first.",
     )
+
+
+def still_scanning(symbol: str) -> ScanningError:
+    """Whatever the wallet shows, something may be missing."""
+    return ScanningError(
+        f"{symbol}: the wallet is still looking at its addresses, so something may be missing",
+        fix="wait a moment; if it stays so, none of its Electrum servers answers",
+    )

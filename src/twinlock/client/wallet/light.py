@@ -92,6 +92,10 @@ class LightWallet(Payments):
         """Every address was looked at, so the balance is complete. Before that, nothing can be spent."""
         return self._purse.scanner.complete
 
+    def require_scanned(self) -> None:
+        """Raises ScanningError while something may be missing."""
+        self._purse.require_scanned()
+
     @property
     def reach(self) -> Reach:
         """How far back the wallet looks, and what it knows to lie before that."""

@@ -24,10 +24,10 @@ from twinlock.client.store.base import Store
 from twinlock.client.wallet import papers
 from twinlock.client.wallet.errors import (
     OutsideKeyError,
-    ScanningError,
     UnknownCoinError,
     WalletError,
     short_funds,
+    still_scanning,
     too_many_coins,
 )
 from twinlock.client.wallet.journal import TX_LOCK, Journal
@@ -144,7 +144,7 @@ class Purse:
     def require_scanned(self) -> None:
         """Raises ScanningError."""
         if not self.scanner.complete:
-            raise ScanningError("the wallet is still looking at its addresses", fix="wait until it is synchronised")
+            raise still_scanning(self.coin.symbol)
 
     # Coins ---------------------------------------------------------------------------------------------
 

@@ -46,7 +46,8 @@ export function balances(rows) {
     const list = make("dl", { className: "parts" });
     for (const [name, title, atoms] of parts) list.append(make("dt", { className: name }, title), make("dd", {}, text(atoms, decimals)));
     const total = make("p", { className: "total number" }, text(row.total, decimals), " ", make("small", {}, row.asset.toUpperCase()));
-    return make("article", { className: "card balance" }, total, bar("stack", rects), list);
+    const doubt = row.scanned ? "" : make("p", { className: "doubt", role: "status" }, "Still looking at the chain: something may be missing.");
+    return make("article", { className: "card balance" }, total, doubt, bar("stack", rects), list);
   });
 }
 
