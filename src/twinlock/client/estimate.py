@@ -14,7 +14,7 @@ from twinlock.client.drafts import Draft, LimitAsk, limit_draft
 from twinlock.client.errors import OrderError
 from twinlock.client.orders import Orders
 from twinlock.client.wallet.errors import ShortFundsError
-from twinlock.client.wallet.purse import KEY_INPUT, KEY_OUTPUT, OVERHEAD
+from twinlock.client.wallet.selection import KEY_INPUT, KEY_OUTPUT, OVERHEAD
 from twinlock.protocol import parcels
 from twinlock.protocol.constants import RATE_FACTOR
 from twinlock.protocol.orders import OrderType, Side

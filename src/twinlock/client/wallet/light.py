@@ -18,8 +18,9 @@ from twinlock.chain.tx import TxOut
 from twinlock.client.store.base import Store
 from twinlock.client.wallet.keys import SwapPurpose, Use, WalletKeys
 from twinlock.client.wallet.payments import REPLACEABLE, Payments
-from twinlock.client.wallet.purse import KEY_INPUT, Place, Purse
+from twinlock.client.wallet.purse import Place, Purse
 from twinlock.client.wallet.scanner import WalletView
+from twinlock.client.wallet.selection import KEY_INPUT
 from twinlock.client.wallet.types import (
     Balance,
     BondDraft,

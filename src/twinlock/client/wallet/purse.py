@@ -35,7 +35,7 @@ from twinlock.client.wallet.keys import KeyPath, Use, WalletKeys
 from twinlock.client.wallet.ledger import Ledger, OwnCoin, StakeTerms
 from twinlock.client.wallet.records import SignedRecord, StakeRecord
 from twinlock.client.wallet.scanner import Scanner, WalletView
-from twinlock.client.wallet.selection import choose
+from twinlock.client.wallet.selection import KEY_INPUT, KEY_OUTPUT, OVERHEAD, choose
 from twinlock.client.wallet.types import CoinState, SignedTx, StakeKind
 from twinlock.electrum.errors import ElectrumError
 from twinlock.seams import Clock
@@ -45,15 +45,6 @@ FINAL_DEPTH = 6
 
 REPEAT_MS = 14 * 24 * 3_600_000
 """How long a transaction that the network forgot is sent again, as long as nodes keep one in their mempools."""
-
-KEY_INPUT = 69
-"""Worst-case vbytes of spending a P2WPKH output (protocol section 8.2)."""
-
-KEY_OUTPUT = 31
-"""Bytes of a P2WPKH output."""
-
-OVERHEAD = 11
-"""Vbytes of a segwit transaction without inputs and outputs: 10 bytes, counters included, and half a byte of flags."""
 
 
 class Place(NamedTuple):

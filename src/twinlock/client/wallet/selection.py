@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+KEY_INPUT = 69
+"""Worst-case vbytes of spending a P2WPKH output (protocol section 8.2)."""
+
+KEY_OUTPUT = 31
+"""Bytes of a P2WPKH output."""
+
+OVERHEAD = 11
+"""Vbytes of a segwit transaction without inputs and outputs: 10 bytes, counters included, and half a byte of flags."""
+
 TRIES = 20_000
 """Steps of the search for a sum without change; some 10 ms."""
 
