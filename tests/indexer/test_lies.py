@@ -224,6 +224,21 @@ async def test_a_node_that_goes_away_in_the_middle_of_a_reorganisation(tmp_path:
     node.stop()
 
 
+async def test_an_operator_undoes_as_many_blocks_as_can_be_undone(tmp_path: Path) -> None:
+    node = FakeNode()
+    await node.start()
+    async with running(node, tmp_path) as (controller, port):
+        wallet = await Wallet.connect(port, "1.6")
+        tip = await wallet.call("blockchain.headers.subscribe")
+        assert await controller.undo(4) == 4
+        assert 10 <= await controller.undo(1000) < 131
+        assert not controller.sessions.held
+        assert await wallet.call("blockchain.headers.get_tip") == tip
+        assert len(controller.storage._manifest.runs) == 1, "no new sync"
+        wallet.close()
+    node.stop()
+
+
 def spoil(file: Path) -> None:
     """Flip a bit in a file that is in use."""
     data = bytearray(file.read_bytes())
