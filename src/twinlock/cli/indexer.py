@@ -25,6 +25,7 @@ from rich.progress import Progress as Bars
 
 from twinlock.cli.indexer_settings import RPC, environment, load_settings, settings
 from twinlock.cli.indexer_upkeep import COMMANDS
+from twinlock.cli.libraries import adopt_logs
 from twinlock.electrum.framing import LineDecoder, decode_replies, encode_request
 from twinlock.indexer.controller import serve
 from twinlock.indexer.env import SETTINGS, Env, Service, make_env, unused
@@ -185,3 +186,4 @@ def _log_to_stderr(level: str) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+    adopt_logs()
