@@ -60,6 +60,7 @@ _COMMON = (
     "-server",
     "-rest",
     "-listen=0",
+    "-rpcworkqueue=256",  # everybody asks at once: an indexer, wallets, and whoever tells a story
     "-dnsseed=0",
     "-keypool=5",
     "-dbcache=32",
