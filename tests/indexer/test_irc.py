@@ -55,7 +55,9 @@ async def test_servers_meet_and_then_know_each_other(program: Callable[[str], Pa
         async with running(*servers):
             await until(clock, lambda: servers[0].knows_well() == {"server2.example"}, 100_000)
             await until(clock, lambda: servers[1].knows_well() == {"server1.example"}, 100_000)
-        assert servers[0].peers.peers["server2.example"].source == "irc"
+        # Whoever heard of the other first asked it, which may have told the other before the channel did.
+        sources = {servers[0].peers.peers["server2.example"].source, servers[1].peers.peers["server1.example"].source}
+        assert "irc" in sources
         for task in tasks:
             await cancelled(task)
 
