@@ -105,7 +105,7 @@ class Book:
     def insert(self, order: LimitOrder) -> None:
         """Add a standing order, or replace the one with its ID. Raises `BookError`."""
         self._check(order)
-        self.side(order.side).insert(order)
+        (self.buys if order.side is _BUY else self.sells).insert(order)
         if order.options.expiry:
             self._expiring.add(order.id)
 

@@ -30,6 +30,7 @@ from twinlock.protocol.orders import (
 from twinlock.protocol.rates import base_to_quote, quote_to_base, quote_volume
 
 _BUY, _STANDING = Side.BUY, TimeInForce.STANDING
+_replace = msgspec.structs.replace
 
 
 class Match(msgspec.Struct, frozen=True, gc=False):
@@ -116,10 +117,11 @@ class _Run:
 
     def __init__(self, book: Book) -> None:
         self.book = book
-        self.result = Matched()
+        self.result = result = Matched()
+        self.matches, self.completed, self.unbooked = result.matches, result.completed, result.unbooked
         self.entered: dict[bytes, None] = {}  # booked by this epoch, in order
-        self.touched: dict[bytes, None] = {}  # partly filled while on the book, in order
-        self.idle: dict[bytes, None] = {}  # booked without a match so far
+        self.touched: dict[bytes, None] = {}  # partly filled, on the book since before, in order
+        self.idle: dict[bytes, None] = {}  # of those entered, the ones without a match so far
 
     def work_off(self, queue: Iterable[Order]) -> Matched:
         lot = self.book.lot_size
@@ -143,7 +145,7 @@ class _Run:
             result.cancels_failed.append(order)
             result.nomatch.append(order.id)
             return
-        self._left(target)
+        self._left(target, target.id)
         result.canceled.append(target)
         result.cancels_executed.append(order)
         identity = match_id(order.id, target.id, target.remaining, target.rate)
@@ -156,12 +158,13 @@ class _Run:
         limit = order.rate if type(order) is LimitOrder else 0
         wanted = remaining = order.quantity - order.filled
         allowed, fills = order.options.max_matches, 0
-        while remaining and (not allowed or fills < allowed) and (maker := makers.best()) is not None:
+        best, fill = makers.best, self._fill
+        while remaining and (not allowed or fills < allowed) and (maker := best()) is not None:
             if maker.rate > limit if buying else maker.rate < limit:
                 break
             available = maker.quantity - maker.filled
             amount = min(remaining, available)
-            self._fill(order, makers, maker, amount, available)
+            fill(order, makers, maker, amount, available)
             remaining -= amount
             fills += 1
         self._settle(order, wanted - remaining, fills)
@@ -184,41 +187,41 @@ class _Run:
 
     def _fill(self, taker: TradeOrder, makers: BookSide, maker: LimitOrder, amount: int, available: int) -> None:
         rate, maker_id = maker.rate, maker.id
-        self.result.matches.append(Match(match_id(taker.id, maker_id, amount, rate), taker, maker, amount, rate))
+        self.matches.append(Match(match_id(taker.id, maker_id, amount, rate), taker, maker, amount, rate))
         after = with_fill(maker, amount)
         if amount == available or after.matches == after.options.max_matches > 0:
             makers.remove(maker_id)
-            self._left(maker)
-            self.result.completed.append(after)
+            self._left(maker, maker_id)
+            self.completed.append(after)
         else:
             makers.orders[maker_id] = after
-            self.idle.pop(maker_id, None)
-            if maker_id not in self.entered:
+            if maker_id in self.entered:
+                self.idle.pop(maker_id, None)
+            else:
                 self.touched[maker_id] = None
 
-    def _left(self, order: LimitOrder) -> None:
+    def _left(self, order: LimitOrder, order_id: bytes) -> None:
         """An order left the book."""
-        order_id = order.id
-        self.idle.pop(order_id, None)
-        self.touched.pop(order_id, None)
         if order_id in self.entered:
             del self.entered[order_id]
+            self.idle.pop(order_id, None)
         else:
-            self.result.unbooked.append(order)
+            self.touched.pop(order_id, None)
+            self.unbooked.append(order)
 
     def _settle(self, order: TradeOrder, filled: int, fills: int, *, ends: bool = False) -> None:
         """Decide what becomes of a taker after so many fills. ends: whether it may not be booked in any case."""
-        after = msgspec.structs.replace(order, filled=order.filled + filled) if filled else order
-        cap = order.options.max_matches
-        if cap and fills:
-            after, ends = msgspec.structs.replace(after, matches=fills), fills >= cap
-        if type(after) is LimitOrder and not ends and after.time_in_force is _STANDING and after.remaining:
+        after = _replace(order, filled=order.filled + filled) if filled else order
+        if fills and (cap := order.options.max_matches):
+            after, ends = _replace(after, matches=fills), fills >= cap
+        left = order.quantity - order.filled - filled
+        if left and type(after) is LimitOrder and not ends and after.time_in_force is _STANDING:
             self.book.insert(after)
             self.entered[after.id] = None
             if not filled:
                 self.idle[after.id] = None
         elif filled:
-            self.result.completed.append(after)
+            self.completed.append(after)
         else:
             self.result.failed.append(after)
             self.result.nomatch.append(after.id)
