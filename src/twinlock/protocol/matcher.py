@@ -236,13 +236,13 @@ class _Run:
 
 
 def _statistics(matches: list[Match]) -> Statistics:
-    fills = [(match.rate, match.quantity) for match in matches if type(match.taker) is not CancelOrder]
+    fills = [match for match in matches if type(match.taker) is not CancelOrder]
     if not fills:
         return Statistics()
-    rates = [rate for rate, _ in fills]
+    rates, quantities = [fill.rate for fill in fills], [fill.quantity for fill in fills]
     return Statistics(
-        volume=sum([quantity for _, quantity in fills]),
-        quote_volume=quote_volume(fills),
+        volume=sum(quantities),
+        quote_volume=quote_volume(zip(rates, quantities, strict=True)),
         high=max(rates),
         low=min(rates),
         start=rates[0],
@@ -255,11 +255,13 @@ def summary(matches: Iterable[Match]) -> list[tuple[int, int]]:
     rows: list[tuple[int, int]] = []
     last_rate = last = 0
     for match in matches:
-        quantity = match.signed_quantity
-        if last_rate == match.rate and (last > 0) == (quantity > 0) and quantity:
+        rate, quantity = match.rate, match.signed_quantity
+        if quantity and rate == last_rate and (last > 0) == (quantity > 0):
             last += quantity
-            rows[-1] = (last_rate, last)
         elif quantity:
-            last_rate, last = match.rate, quantity
-            rows.append((last_rate, last))
+            if last:
+                rows.append((last_rate, last))
+            last_rate, last = rate, quantity
+    if last:
+        rows.append((last_rate, last))
     return rows
