@@ -51,10 +51,10 @@ def shares(memory: int) -> Shares:
     return Shares(
         rows=room * 7 // 10,
         chores=room // 16,
-        statuses=room // 8,
+        statuses=room // 10,
         trees=room // 32,
         watches=room * 3 // 16,
-        unread=room // 4,
+        unread=room // 5,
         unheard=room // 16,
     )
 
