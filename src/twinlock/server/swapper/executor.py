@@ -92,8 +92,6 @@ class SwapExecutor:
         self._redemptions = Redemptions(self._endings, relays, database, reputations, assets, clock)
         self._wake = asyncio.Event()
         self._new_blocks: set[int] = set()
-        self._blind: set[int] = set()
-        """Assets whose chain did not answer at the last look."""
         self._unaddressed: list[Settling] = []
         """Matches of before a restart that lack an address, which cannot be told any more; nobody is to blame."""
         for number, asset in assets.items():
@@ -276,6 +274,7 @@ class SwapExecutor:
     async def _look_at_depths(self) -> None:
         """After a block: how deep the contracts are that somebody waits for. A chain out of view is asked next time."""
         fresh, self._new_blocks = self._new_blocks, set()
+        blind: set[int] = set()
         watched = [
             (settling, side)
             for settling in self._active
@@ -283,13 +282,12 @@ class SwapExecutor:
         ]
         for start in range(0, len(watched), PORTION):
             looks = [
-                self._check_depth(settling, side)
+                self._check_depth(settling, side, blind)
                 for settling, side in watched[start : start + PORTION]
-                if settling.asset(side) not in self._blind
+                if settling.asset(side) not in blind
             ]
             await asyncio.gather(*looks)
-        self._new_blocks |= self._blind
-        self._blind.clear()
+        self._new_blocks |= blind
 
     async def _fail_unredeemed(self, due: Sequence[Settling]) -> None:
         await self._fail(await self._redemptions.missing(due))
@@ -299,13 +297,14 @@ class SwapExecutor:
         for start in range(0, len(due), PORTION):
             await self._endings.fail(due[start : start + PORTION])
 
-    async def _check_depth(self, settling: Settling, side: Party) -> None:
+    async def _check_depth(self, settling: Settling, side: Party, blind: set[int]) -> None:
+        """blind: assets whose chain answers nothing now."""
         leg = settling.swap.legs[side]
         try:
             depth = await self._assets[settling.asset(side)].swap_confirmations(leg.coin_id, leg.contract)
         except ElectrumError as error:
             log.warning("contract out of view", match=settling.match_id.hex(), error=str(error))
-            self._blind.add(settling.asset(side))
+            blind.add(settling.asset(side))
             return
         seen = Vanished(side) if depth is None else Seen(side, depth, self._clock.now_ms())
         settling.learn(seen)
