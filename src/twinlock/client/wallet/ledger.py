@@ -75,12 +75,11 @@ class Ledger:
         self._stakes[point] = terms
 
     def lock(self, point: CoinPoint, reference: str) -> None:
-        """Set an output aside, whether it is known yet or not."""
-        self._locks[point] = reference
-
-    def unlock(self, point: CoinPoint) -> None:
-        """It may be chosen again."""
-        self._locks.pop(point, None)
+        """Set an output aside, whether it is known yet or not; an empty reference: it may be chosen again."""
+        if reference:
+            self._locks[point] = reference
+        else:
+            self._locks.pop(point, None)
 
     def missing(self, history: Sequence[HistoryEntry]) -> list[str]:
         """Transactions that `update` will need."""

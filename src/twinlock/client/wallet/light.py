@@ -252,7 +252,7 @@ class LightWallet(Payments):
             self._keep(signed, SWAP, place)
             for coin_id, (match_id, contract, _) in zip(signed.outputs, contracts, strict=True):
                 lock_time = SwapContract.parse(contract).lock_time
-                self._purse.add_stake(coin_id, "swap", contract, lock_time, match_id.hex())
+                self._purse.stakes.add(coin_id, "swap", contract, lock_time, match_id.hex())
             if lock_change and signed.change is not None:
                 self.lock([signed.change], lock_change)
         return signed
@@ -297,7 +297,7 @@ class LightWallet(Payments):
 
     def add_stake(self, coin_id: bytes, kind: StakeKind, script: bytes, lock_time: int, reference: str) -> None:
         """Tell of a contract or bond of ours that this store does not know, found while recovering from the seed."""
-        self._purse.add_stake(coin_id, kind, script, lock_time, reference)
+        self._purse.stakes.add(coin_id, kind, script, lock_time, reference)
 
     # Bonds ---------------------------------------------------------------------------------------------
 
@@ -317,7 +317,7 @@ class LightWallet(Payments):
         signed = self._purse.signed_tx(payment, 1)
         with self._purse.journal.store.transaction():
             self._keep(signed, BOND, place)
-            self._purse.add_stake(signed.outputs[0], "bond", script, lock_time, account_id.hex())
+            self._purse.stakes.add(signed.outputs[0], "bond", script, lock_time, account_id.hex())
         return BondDraft(payment.unsigned, script, signed)
 
     async def refund_bond(self, coin_id: bytes, amount: int, script: bytes, key: PrivateKey, fee_rate: int) -> SignedTx:

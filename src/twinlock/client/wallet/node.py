@@ -283,7 +283,7 @@ class NodePurse(Purse):
             self.ledger.lock(point, OTHERS)
         for point in self._others - others:
             if self.ledger.lock_of(point) == OTHERS:
-                self.ledger.unlock(point)
+                self.ledger.lock(point, "")
         if others != self._others:
             self.scanner.publish()
         self._others = others

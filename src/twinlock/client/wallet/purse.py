@@ -32,16 +32,14 @@ from twinlock.client.wallet.errors import (
 )
 from twinlock.client.wallet.journal import TX_LOCK, Journal
 from twinlock.client.wallet.keys import KeyPath, Use, WalletKeys
-from twinlock.client.wallet.ledger import Ledger, OwnCoin, StakeTerms
-from twinlock.client.wallet.records import SignedRecord, StakeRecord
+from twinlock.client.wallet.ledger import Ledger, OwnCoin
+from twinlock.client.wallet.records import SignedRecord
 from twinlock.client.wallet.scanner import Scanner, WalletView
 from twinlock.client.wallet.selection import KEY_INPUT, KEY_OUTPUT, OVERHEAD, choose
-from twinlock.client.wallet.types import CoinState, SignedTx, StakeKind
+from twinlock.client.wallet.stakes import FINAL_DEPTH, OpenStakes
+from twinlock.client.wallet.types import CoinState, SignedTx
 from twinlock.electrum.errors import ElectrumError
 from twinlock.seams import Clock
-
-FINAL_DEPTH = 6
-"""Confirmations after which nobody reckons with a reorg any more."""
 
 REPEAT_MS = 14 * 24 * 3_600_000
 """How long a transaction that the network forgot is sent again, as long as nodes keep one in their mempools."""
@@ -78,19 +76,18 @@ class Purse:
         self.ledger = Ledger(coin)
         self.scanner = Scanner(view, keys, self.ledger, clock, gap_limit, self._on_tip, self.journal.birthday(birthday))
         self._family = family_of(coin)
+        self.stakes = OpenStakes(coin, self.journal, self.ledger, self.scanner)
         self._view = view
         self._clock = clock
         self._gap_limit = gap_limit
         self._configured_birthday = birthday
         self._signed: dict[str, SignedRecord] = {}
-        self._open_stakes: dict[CoinPoint, StakeRecord] = {}
 
     def start(self) -> None:
         """Tell the ledger what is stored, and watch."""
         for lock in self.journal.locks():
             self.ledger.lock(self.point(lock.coin_id), lock.reference)
-        for stake in self.journal.stakes():
-            self._tell_stake(stake)
+        self.stakes.start()
         self._signed = {record.txid: record for record in self.journal.signed()}
         self.scanner.start(self.journal.handed_out())
 
@@ -313,17 +310,10 @@ class Purse:
         with self.journal.store.transaction():
             self._drop_signed(txid)
             for point in made:
-                self._drop_stake(point)
+                self.stakes.drop(point)
             mine = [txin.point for txin in tx.inputs if self.ledger.lock_of(txin.point) == reference]
             change = [point for point in made if self.ledger.lock_of(point)]
             self._free([self.coin_id(point) for point in (*mine, *change)])
-
-    def add_stake(self, coin_id: bytes, kind: StakeKind, script: bytes, lock_time: int, reference: str) -> None:
-        """Store that an output holds our money, and watch it."""
-        with self.journal.store.transaction():
-            stake = self.journal.stake(coin_id, kind, script, lock_time, reference)
-            self.journal.store.undo(partial(self._close_stake, self.point(coin_id)))
-            self._tell_stake(stake)
 
     def coin_id(self, point: CoinPoint) -> bytes:
         return self._family.coin_id(point.txid, point.index)
@@ -335,10 +325,7 @@ class Purse:
 
     async def _on_tip(self) -> None:
         """Tidy up what is final, and repeat what the network forgot."""
-        for point, stake in list(self._open_stakes.items()):
-            if self.ledger.spent_depth(point) >= FINAL_DEPTH:
-                self.journal.close(stake)
-                self._close_stake(point)
+        self.stakes.close_spent()
         for lock in self.journal.locks():
             if self.ledger.spent_depth(self.point(lock.coin_id)) >= FINAL_DEPTH:
                 self._free([lock.coin_id])
@@ -374,10 +361,10 @@ class Purse:
     def _set(self, point: CoinPoint, reference: str) -> None:
         """Tell the ledger what an output is set aside for, until the transaction under way fails; empty: nothing."""
         self.journal.store.undo(partial(self._put_back, point, self.ledger.lock_of(point)))
-        self.ledger.lock(point, reference) if reference else self.ledger.unlock(point)
+        self.ledger.lock(point, reference)
 
     def _put_back(self, point: CoinPoint, reference: str) -> None:
-        self.ledger.lock(point, reference) if reference else self.ledger.unlock(point)
+        self.ledger.lock(point, reference)
         self.scanner.publish()
 
     def _drop_signed(self, txid: str) -> None:
@@ -386,20 +373,3 @@ class Purse:
                 self.journal.store.undo(partial(self._signed.__setitem__, txid, record))
                 self.journal.drop_signed(txid)
                 del self._signed[txid]
-
-    def _tell_stake(self, stake: StakeRecord) -> None:
-        point = self.point(stake.coin_id)
-        self.ledger.stake(point, StakeTerms(stake.stake, stake.lock_time, stake.reference, stake.closed))
-        if not stake.closed:
-            self._open_stakes[point] = stake
-            self.scanner.watch(spend.lock_script(self.coin, stake.script))
-
-    def _close_stake(self, point: CoinPoint) -> None:
-        stake = self._open_stakes.pop(point)
-        self.scanner.forget(spend.lock_script(self.coin, stake.script))
-
-    def _drop_stake(self, point: CoinPoint) -> None:
-        if (stake := self._open_stakes.get(point)) is not None:
-            self.journal.store.undo(partial(self._tell_stake, stake))
-            self.journal.drop_stake(self.coin_id(point))
-            self._close_stake(point)
