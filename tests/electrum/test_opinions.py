@@ -12,12 +12,16 @@ from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import Tx, TxIn, TxOut
 from twinlock.electrum import methods
 from twinlock.electrum.errors import ElectrumError
-from twinlock.electrum.opinions import OPINION_S
-from twinlock.electrum.transport import Endpoint
+from twinlock.electrum.opinions import CONFIRM_S, OPINION_S
+from twinlock.electrum.simulated import SimulatedServer
+from twinlock.electrum.simulated_chain import SimulatedChain
+from twinlock.electrum.transport import Endpoint, Transport
 from twinlock.electrum.view import ChainView
 from twinlock.seams import SeededEntropy
 
 pytestmark = pytest.mark.anyio
+
+LATE = "tcp://late:3"
 
 
 class Asking(Rig):
@@ -115,3 +119,58 @@ async def test_no_other_server_to_ask(it: Asking) -> None:
     await it.look()
     await it.look()
     assert it.caught == [("liar", "electrum.lie.history")]
+
+
+class Late(Asking):
+    """The liar is on a stale chain; `late` is honest too, but a block behind just now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        stale = SimulatedChain(self.chain.coin)
+        stale.mine(115)
+        self.chain.mine(3)
+        self.liar, self.late = SimulatedServer(stale), SimulatedServer(self.chain)
+        self.late.lies[methods.HEADERS_SUBSCRIBE.name] = lambda _: {
+            "height": self.chain.height - 1,
+            "hex": self.chain.headers[-2].serialize().hex(),
+        }
+
+        self.turn_away: bool = False  # whether the liar goes as soon as the late one is asked for its opinion
+
+    async def dial(self, endpoint: Endpoint) -> Transport:
+        if endpoint.host != "late":
+            return await super().dial(endpoint)
+        if self.turn_away and not self.liar.down:
+            await self.liar_goes()
+            while methods.HEADERS_SUBSCRIBE.name not in self.late.requests:
+                await self.clock.sleep(0.25)
+            await self.clock.sleep(0.25)
+        return await self.late.dial(endpoint)
+
+    async def liar_goes(self) -> None:
+        self.liar.down = True
+        await self.liar.hang_up()
+
+
+@pytest.mark.parametrize("during_a_look", [False, True])
+async def test_who_has_only_just_taken_over_is_not_blamed_for_the_one_before(*, during_a_look: bool) -> None:
+    it = Late()
+    servers = (LIAR, LATE, HONEST)
+    options: dict[str, Any] = {"clock": it.clock, "entropy": SeededEntropy(1), "dial": it.dial, "on_lie": it.on_lie}
+    async with ChainView(it.chain.coin, servers, **options) as view:
+        await it.passing(view.tip())
+        await it.clock.advance(OPINION_S)
+        await it.until(lambda: methods.HEADERS_SUBSCRIBE.name in it.honest.requests and not it.honest.sessions, 9)
+        if during_a_look:
+            it.turn_away = True
+        else:
+            await it.liar_goes()
+            await it.until(lambda: it.late.sessions == 1, 9)
+        await it.clock.advance(CONFIRM_S)
+        await it.passing(it.clock.sleep(9))  # for the look that is due to come to its end
+        assert (it.liar.down, it.late.sessions) == (True, 1)
+        assert it.caught == []
+        it.late.lies.clear()
+        it.chain.mine()
+        await it.clock.advance(2 * OPINION_S)
+        assert (it.caught, it.late.sessions) == ([], 1)

@@ -21,6 +21,7 @@ from .headers import HeaderChain
 from .histories import Histories
 from .outputs import output_status, proven_status
 from .sync import HeaderSync
+from .transport import Endpoint
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +56,12 @@ class Opinions:
 
     async def run(self) -> None:
         """Until cancelled."""
+        judged: Endpoint | None = None
         missed: HeaderChain | None = None
         while True:
             await self._clock.sleep(self._pace if missed is None else min(CONFIRM_S, self._pace))
+            if judged != self._client.server:
+                judged, missed = self._client.server, None  # who has only just come has had no time to catch up
             try:
                 async with self._client.another() as other:
                     theirs = await self._chain_of(other)
@@ -69,7 +73,7 @@ class Opinions:
                 continue
             if lie is None and missed is not None and self._better(missed):
                 lie = LyingServerError("work", "another server knows a better chain")
-            if lie is not None:
+            if lie is not None and judged == self._client.server:  # else another one has taken its place meanwhile
                 await self._client.blame(lie)
             missed = theirs if lie is None and self._better(theirs) else None
 
