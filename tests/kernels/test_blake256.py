@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kernels.twins import needs_compiled
 from tests.vectors_for_tests import dex_vector
 
-from twinlock.kernels import compiled
 from twinlock.kernels.blake256 import blake256, blake256_plain
 from twinlock.kernels.ripemd160 import ripemd160
 
@@ -57,20 +57,20 @@ def test_decreds_public_key_and_script_hashes() -> None:
     assert f"a914{output.hex()}87" == expected["output0_pkscript"]
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 @pytest.mark.parametrize("size", [*range(200), 4095, 4096, 4097])
 def test_compiled_equals_plain_at_every_padding(size: int) -> None:
     data = bytes(i * 7 & 0xFF for i in range(size))
     assert blake256(data) == blake256_plain(data)
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 @given(st.binary(max_size=500))
 def test_compiled_equals_plain(data: bytes) -> None:
     assert blake256(data) == blake256_plain(data)
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 def test_text_is_refused() -> None:
     with pytest.raises(TypeError):
         blake256("abc")  # type: ignore[arg-type]

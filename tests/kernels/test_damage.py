@@ -15,14 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.indexer.chains import block, random_chain, transaction
 from tests.kernels.test_index import KERNELS, SEED, build
+from tests.kernels.twins import needs_compiled
 
-from twinlock.kernels import index, index_plain, scan, scan_plain
+from twinlock.kernels import index, scan, scan_plain
 
 ROWS = (32, 32, 8, index.SCRIPT.size, 4, index.COIN.size, index.OUTPOINT.size, 40)
 """Bytes of a row in each of a segment's sections."""
 
 both = pytest.mark.parametrize("kernel", KERNELS, ids=lambda kernel: kernel.__name__)
-needs_compiled = pytest.mark.skipif(index.kernel is index_plain, reason="the compiled kernel is not there")
 
 
 def damaged(rnd: random.Random, section: bytes, row: int) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.indexer.chains import Block, random_chain
+from tests.kernels.twins import needs_compiled
 
 from twinlock.indexer.merkle import branch_and_root
 from twinlock.indexer.storage.memory import MemoryStorage
@@ -125,7 +126,7 @@ def test_every_way_to_build_gives_the_same_answers(kernel: ModuleType, shape: tu
     same_as_oracle(kernel, (kernel.Segment(*build(kernel, blocks)),), blocks, scripts)
 
 
-@pytest.mark.skipif(len(KERNELS) < 2, reason="the compiled kernel is not there")
+@needs_compiled
 @settings(max_examples=25, deadline=None)
 @given(chains)
 def test_the_twins_agree_byte_for_byte(shape: tuple[int, int, int]) -> None:
@@ -176,7 +177,7 @@ def test_a_list_with_a_repeated_end_has_no_root() -> None:
                 kernel.merkle_root(leaves)
 
 
-@pytest.mark.skipif(len(KERNELS) < 2, reason="the compiled kernel is not there")
+@needs_compiled
 @given(st.integers(1, 70).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n - 1))))
 def test_merkle_twins_agree(case: tuple[int, int]) -> None:
     count, position = case

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kernels.twins import needs_compiled
 from tests.vectors_for_tests import dex_vector
 
-from twinlock.kernels import compiled
 from twinlock.kernels.mt64 import MT19937_64, MT19937_64Plain
 
 BOTH = pytest.mark.parametrize("make", [MT19937_64, MT19937_64Plain])
@@ -71,7 +71,7 @@ def test_seeds_that_are_none_are_refused(make: Make, seed: int | bytes) -> None:
         make(seed)
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 @given(st.binary(min_size=1, max_size=64) | st.integers(0, 2**64 - 1), st.lists(st.integers(1, 2**31 - 1), max_size=9))
 def test_compiled_equals_plain(seed: bytes | int, bounds: list[int]) -> None:
     fast, slow = MT19937_64(seed), MT19937_64Plain(seed)
@@ -80,7 +80,7 @@ def test_compiled_equals_plain(seed: bytes | int, bounds: list[int]) -> None:
     assert fast.shuffle(40) == slow.shuffle(40)
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 @pytest.mark.parametrize("size", [311 * 8, 312 * 8, 313 * 8 + 3])
 def test_compiled_equals_plain_for_seeds_longer_than_the_state(size: int) -> None:
     seed = bytes(i & 0xFF for i in range(size))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kernels.twins import needs_compiled
 
-from twinlock.kernels import compiled
 from twinlock.kernels.ripemd160 import hash160, ripemd160, ripemd160_plain
 
 Digest = Callable[[bytes], bytes]
@@ -30,7 +30,7 @@ def test_the_digests_of_the_authors(function: Digest, data: bytes) -> None:
     assert function(data).hex() == DIGESTS[data]
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 @pytest.mark.parametrize("size", [*range(200), 4095, 4096, 4097])
 def test_compiled_equals_plain_at_every_padding(size: int) -> None:
     data = bytes(i * 11 & 0xFF for i in range(size))

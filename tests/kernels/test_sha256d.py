@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.kernels.twins import needs_compiled
 from tests.vectors_for_tests import electrum_vectors
 
-from twinlock.kernels import compiled
 from twinlock.kernels.sha256d import sha256d, sha256d_many, sha256d_many_plain
 
 Many = Callable[[bytes, Sequence[int]], bytes]
@@ -52,7 +52,7 @@ def test_offsets_outside_the_data_are_refused(many: Many, offsets: list[int]) ->
         many(b"abc", offsets)
 
 
-@pytest.mark.skipif(not compiled(), reason="the kernels are not compiled")
+@needs_compiled
 def test_offsets_that_are_no_numbers_are_refused() -> None:
     with pytest.raises(TypeError):
         sha256d_many(b"abc", [0, "1"])  # type: ignore[list-item]
