@@ -82,23 +82,46 @@ def _restore(record: Record, members: dict[str, Any]) -> None:
         setattr(record, name, value)
 
 
-class Undo:
-    """The steps that the transaction under way would take back."""
+class Transactional:
+    """The transactions of a store, which says only how one begins, is kept and is taken back."""
 
     def __init__(self) -> None:
+        self._open = False
         self._steps: list[Callable[[], object]] = []
 
-    def add(self, step: Callable[[], object]) -> None:
-        self._steps.append(step)
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """A failure anywhere inside the outermost block, or of keeping it, undoes all of it, in memory too."""
+        if self._open:
+            yield
+            return
+        self._begin()
+        self._open = True
+        try:
+            yield
+            self._keep()
+        except BaseException:
+            self._take_back()
+            while self._steps:
+                self._steps.pop()()
+            raise
+        finally:
+            self._open = False
+            self._steps.clear()
 
-    def failed(self) -> None:
-        """It was not kept."""
-        while self._steps:
-            self._steps.pop()()
+    def undo(self, step: Callable[[], object]) -> None:
+        """As `Store` says."""
+        if self._open:
+            self._steps.append(step)
 
-    def kept(self) -> None:
-        """It was."""
-        self._steps.clear()
+    def _begin(self) -> None:
+        raise NotImplementedError
+
+    def _keep(self) -> None:
+        raise NotImplementedError
+
+    def _take_back(self) -> None:
+        raise NotImplementedError
 
 
 def encode(record: Record) -> bytes:

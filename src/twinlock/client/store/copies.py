@@ -10,7 +10,7 @@ from pathlib import Path
 from twinlock.client.errors import StoreCorruptError, StoreError
 from twinlock.client.store.files import sync_folder, write_durably
 from twinlock.client.store.lock import ProcessLock
-from twinlock.client.store.schema import MIGRATIONS
+from twinlock.client.store.schema import require_known
 from twinlock.client.store.sqlite import FILE_NAME, has_store
 
 _FILES = ("", "-wal", "-shm")
@@ -90,11 +90,5 @@ def _check(file: Path) -> int:
         raise StoreCorruptError(f"{file} is no copy of a store: {error}", fix="name another copy") from error
     if verdict != ["ok"] or not vault:
         raise StoreCorruptError(f"the copy {file} is damaged: {'; '.join(verdict)}", fix="name another copy")
-    if version > len(MIGRATIONS):
-        raise StoreError(
-            f"{file} was written by a newer Twinlock",
-            code="store.newer",
-            numbers={"store": version, "known": len(MIGRATIONS)},
-            fix="use the newer version of Twinlock",
-        )
+    require_known(file, version)
     return records

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-
-from twinlock.client.store.base import R, Record, Undo, decode, encode
+from twinlock.client.store.base import R, Record, Transactional, decode, encode
 
 
-class MemoryStore:
+class MemoryStore(Transactional):
     """Keeps encoded bodies, so that nobody can share a record with the store by accident."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._bodies: dict[tuple[str, str], bytes] = {}
-        self._undo = Undo()
-        self._open = False
+        self._before = self._bodies
 
     def put(self, record: Record) -> None:
         self._bodies[record.kind, record.key] = encode(record)
@@ -30,26 +27,14 @@ class MemoryStore:
     def delete(self, record_type: type[Record], key: str) -> None:
         self._bodies.pop((record_type.kind, key), None)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        if self._open:
-            yield
-            return
-        before, self._open = dict(self._bodies), True
-        try:
-            yield
-        except BaseException:
-            self._bodies = before
-            self._undo.failed()
-            raise
-        else:
-            self._undo.kept()
-        finally:
-            self._open = False
-
-    def undo(self, step: Callable[[], object]) -> None:
-        if self._open:
-            self._undo.add(step)
-
     def close(self) -> None:
         """Nothing to let go of."""
+
+    def _begin(self) -> None:
+        self._before = dict(self._bodies)
+
+    def _keep(self) -> None:
+        self._before = self._bodies
+
+    def _take_back(self) -> None:
+        self._bodies = self._before

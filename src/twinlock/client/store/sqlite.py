@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from twinlock.client.errors import StoreCorruptError, StoreError
-from twinlock.client.store.base import R, Record, Undo, decode, encode
+from twinlock.client.store.base import R, Record, Transactional, decode, encode
 from twinlock.client.store.lock import ProcessLock
-from twinlock.client.store.schema import MIGRATIONS
+from twinlock.client.store.schema import MIGRATIONS, require_known
 from twinlock.client.store.vault import Cost, Vault, VaultHeader
 from twinlock.seams import Entropy
 
@@ -30,8 +30,8 @@ def forget_store(folder: Path) -> None:
         (folder / f"{FILE_NAME}{suffix}").unlink(missing_ok=True)
 
 
-class SqliteStore:
-    """Opens or creates `<folder>/client.db`.
+class SqliteStore(Transactional):
+    """Opens or creates `<folder>/client.db`. The outermost transaction is one durable commit.
 
     Raises StoreLockedError, WrongPasswordError, StoreCorruptError (after copying the damaged file aside) or StoreError
     (a file written by a newer version).
@@ -46,11 +46,10 @@ class SqliteStore:
         cost: Cost | None = None,
         migrations: Sequence[Sequence[str]] = MIGRATIONS,
     ) -> None:
+        super().__init__()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.path = folder / FILE_NAME
         self._lock = ProcessLock(folder / "client.lock")
-        self._open = False
-        self._undo = Undo()
         try:
             self._db = _connect(self.path)
             try:
@@ -83,31 +82,6 @@ class SqliteStore:
         with self.transaction():
             self._execute("DELETE FROM records WHERE kind = ? AND key = ?", record_type.kind, key)
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """One durable commit for the outermost block; a failure anywhere inside, or of the commit, undoes all of it."""
-        if self._open:
-            yield
-            return
-        self._execute("BEGIN IMMEDIATE")
-        self._open = True
-        try:
-            yield
-            self._execute("COMMIT")
-        except BaseException:
-            with suppress(sqlite3.Error):  # where the disk is full, SQLite may have done so by itself
-                self._db.execute("ROLLBACK")
-            self._undo.failed()
-            raise
-        else:
-            self._undo.kept()
-        finally:
-            self._open = False
-
-    def undo(self, step: Callable[[], object]) -> None:
-        if self._open:
-            self._undo.add(step)
-
     def change_password(self, password: str, cost: Cost | None = None) -> None:
         """From now on the store opens with `password` only."""
         self._write_header(self._vault.rewrap(password, cost))
@@ -115,6 +89,16 @@ class SqliteStore:
     def close(self) -> None:
         self._db.close()
         self._lock.release()
+
+    def _begin(self) -> None:
+        self._execute("BEGIN IMMEDIATE")
+
+    def _keep(self) -> None:
+        self._execute("COMMIT")
+
+    def _take_back(self) -> None:
+        with suppress(sqlite3.Error):  # where the disk is full, SQLite may have done so by itself
+            self._db.execute("ROLLBACK")
 
     def _execute(self, statement: str, *values: object) -> sqlite3.Cursor:
         try:
@@ -183,13 +167,7 @@ def _copy_aside(path: Path) -> Path:
 
 def _migrate(db: sqlite3.Connection, path: Path, migrations: Sequence[Sequence[str]]) -> None:
     version = int(db.execute("PRAGMA user_version").fetchone()[0])
-    if version > len(migrations):
-        raise StoreError(
-            f"the store {path} was written by a newer Twinlock",
-            code="store.newer",
-            numbers={"store": version, "known": len(migrations)},
-            fix="use the newer version of Twinlock",
-        )
+    require_known(path, version, len(migrations))
     for target in range(version + 1, len(migrations) + 1):
         if target > 1:
             _backup(db, path.with_name(f"{path.name}.v{target - 1}.backup"))

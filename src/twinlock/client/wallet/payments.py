@@ -162,7 +162,8 @@ class Payments:
             if each.type == "output" and each.spendable is not None:
                 txid, _, index = each.ref.rpartition(":")
                 coin_id = self._family.coin_id(txid, int(index))
-                self.freeze([coin_id]) if not each.spendable else self.thaw([coin_id])
+                set_to = self.thaw if each.spendable else self.freeze
+                set_to([coin_id])
         return len(found)
 
     def freeze(self, coin_ids: Sequence[bytes]) -> None:
