@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.indexer.test_session import World, world
 from tests.indexer.wire import Wallet
+from tests.indexer.worlds import World, world
 
 from twinlock import __version__
 from twinlock.indexer.banner import SOFTWARE, banner

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.indexer.test_session import world
+from tests.indexer.worlds import world
 
 from twinlock.indexer.certificate import Certificate, CertificateError, make_certificate
 from twinlock.indexer.env import Service

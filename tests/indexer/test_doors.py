@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 import websockets
-from tests.indexer.test_session import SCRIPT, World, name, world
 from tests.indexer.wire import Wallet
+from tests.indexer.worlds import SCRIPT, World, name, world
 from websockets.exceptions import ConnectionClosedError
 
 from twinlock.chain.coins import coin
@@ -31,7 +31,6 @@ from twinlock.indexer.methods import RpcError
 from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.peer_network import RealNetwork
 from twinlock.indexer.peers import PeerError, PeerManager
-from twinlock.indexer.session import Session
 from twinlock.indexer.trouble import DISK, UNEXPECTED, Troubles
 from twinlock.seams import SystemClock, SystemEntropy, VirtualClock
 from twinlock.simnet.ports import free_ports
@@ -309,40 +308,6 @@ async def test_sessions_beyond_the_limit_and_silent_ones_are_ended() -> None:
             session.last_heard -= 1000
         w.manager.look_after()
         assert await first.ended()
-
-
-@pytest.mark.anyio
-async def test_one_who_does_not_read_is_not_read_from_and_is_ended() -> None:
-    async with world() as w:
-        wallet = await Wallet.connect(w.port)
-        (session,) = w.manager.sessions
-        assert isinstance(session, Session)
-        session.pause_writing()
-        asking = asyncio.create_task(wallet.call("server.ping"))
-        await asyncio.sleep(0.05)
-        assert not asking.done()
-        session.resume_writing()
-        await asking
-        session.pause_writing()
-        assert session.stuck_since is not None
-        session.stuck_since -= 31
-        w.manager.look_after()
-        assert await wallet.ended()
-
-
-@pytest.mark.anyio
-async def test_a_heavy_wallet_does_not_keep_others_waiting() -> None:
-    async with world() as w:
-        heavy, light = await Wallet.connect(w.port), await Wallet.connect(w.port)
-        request = json.dumps({"id": 7, "method": "blockchain.scripthash.get_history", "params": [name(SCRIPT)]})
-        pending = asyncio.create_task(heavy.exchange((request + "\n").encode() * 9000))
-        await asyncio.sleep(0.02)
-        await asyncio.wait_for(light.call("server.ping"), 5)
-        (session,) = [s for s in w.manager.sessions if isinstance(s, Session) and s.received > 100_000]
-        assert session.requests < 9001, "the light wallet was answered before the heavy one was through"
-        await pending
-        heavy.close()
-        light.close()
 
 
 class Stalled:

@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.indexer.test_session import SCRIPT, World, name
+from tests.indexer.guests import ELSEWHERE, PUBLIC, Guest, public_world, settle
+from tests.indexer.worlds import SCRIPT, World, name
 
 from twinlock.indexer.bans import BanError, Bans
 from twinlock.indexer.costs import CONNECTION_COST, Account, Costs, Group, address_of, group_of
 from twinlock.indexer.env import Env, Service
-from twinlock.indexer.session import Session
 from twinlock.seams import VirtualClock
 
 pytestmark = pytest.mark.anyio
 
-PUBLIC, NEIGHBOUR, ELSEWHERE = "8.8.4.1", "8.8.4.77", "9.9.9.9"
+NEIGHBOUR = "8.8.4.77"
+"""Of the same network as `PUBLIC`."""
 
 
 def env(**settings: Any) -> Env:
@@ -143,76 +144,7 @@ async def test_limits_of_nothing_limit_nothing() -> None:
     assert free.charge(opened(free, PUBLIC), 1e9) == 0
 
 
-# -- sessions, on a pipe of the test's own and the test's clock
-
-
-class Pipe(asyncio.Transport):
-    """A socket's other end. `full` makes it one that does not read."""
-
-    def __init__(self, address: str) -> None:
-        super().__init__()
-        self.sent: list[Any] = []
-        self.flowing = True
-        self.end = ""
-        self.buffered = 0
-        self._address = address
-
-    def reading(self) -> bool:
-        return self.flowing
-
-    def ended(self) -> str:
-        return self.end
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return (self._address, 7) if name == "peername" else default
-
-    def write(self, data: Any) -> None:
-        self.sent += [json.loads(line) for line in bytes(data).splitlines()]
-
-    def close(self) -> None:
-        self.end = self.end or "closed"
-
-    def abort(self) -> None:
-        self.end = "aborted"
-
-    def pause_reading(self) -> None:
-        self.flowing = False
-
-    def resume_reading(self) -> None:
-        self.flowing = True
-
-    def get_write_buffer_size(self) -> int:
-        return self.buffered
-
-
-class Guest:
-    """A session of the world and its pipe."""
-
-    def __init__(self, world: World, address: str = PUBLIC) -> None:
-        self.pipe = Pipe(address)
-        self.session: Session = world.manager.session()
-        self.session.connection_made(self.pipe)
-
-    def ask(self, method: str, *params: Any, times: int = 1) -> None:
-        line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n"
-        self.session.data_received(line * times)
-
-    @classmethod
-    def greeted(cls, world: World, address: str = PUBLIC) -> Guest:
-        guest = cls(world, address)
-        guest.ask("server.version", "test", "1.6")
-        guest.pipe.sent.clear()
-        return guest
-
-
-def public_world(clock: VirtualClock, **settings: Any) -> World:
-    """A world where costs count."""
-    return World(network="mainnet", clock=clock, **{"cost_soft_limit": 100, "cost_hard_limit": 1000, **settings})
-
-
-async def settle() -> None:
-    for _ in range(20):
-        await asyncio.sleep(0)
+# -- sessions
 
 
 async def test_above_the_soft_limit_answers_wait_and_the_guest_is_not_read_from() -> None:
@@ -345,6 +277,10 @@ async def test_who_does_not_read_is_neither_read_from_nor_kept() -> None:
     assert not guest.pipe.reading()
     guest.ask("server.ping")
     assert guest.pipe.sent == []
+    guest.session.resume_writing()
+    assert guest.pipe.reading()
+    assert len(guest.pipe.sent) == 1
+    guest.session.pause_writing()
     await clock.advance(29)
     world.manager.look_after()
     assert not guest.pipe.ended()
@@ -354,6 +290,18 @@ async def test_who_does_not_read_is_neither_read_from_nor_kept() -> None:
     greedy.pipe.buffered = 2_000_000
     greedy.ask("server.ping")
     assert greedy.pipe.ended() == "aborted", "no more is kept for it than some of the largest answers"
+
+
+async def test_a_heavy_guest_does_not_keep_others_waiting() -> None:
+    world = World()
+    heavy, light = Guest.greeted(world), Guest.greeted(world, ELSEWHERE)
+    heavy.ask("blockchain.scripthash.get_history", name(SCRIPT), times=9000)
+    light.ask("server.ping")
+    assert len(light.pipe.sent) == 1
+    assert heavy.session.requests < 9001, "the light one was answered before the heavy one was through"
+    for _ in range(9000):
+        await asyncio.sleep(0)
+    assert len(heavy.pipe.sent) == 9000
 
 
 async def test_silence_ends_a_session_after_its_time() -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from tests.indexer.test_fairness import Guest, public_world
+from tests.indexer.guests import Guest, public_world
 
 from twinlock.indexer.caches import StatusCache, TreeCache
 from twinlock.indexer.large import LargeAnswers

@@ -115,9 +115,13 @@ async def test_kill_at_any_time_needs_no_new_sync(program: Callable[[str], Path]
         await indexer.start()
         run = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "index" / "run-1").iterdir()}
         for round_ in range(5):
+            wallet = await Wallet.connect(indexer.port)
+            told = start = (await wallet.call("blockchain.headers.subscribe"))["height"]
             mining = asyncio.create_task(node.mine(1 + round_))
-            await asyncio.sleep(0.01 * round_)  # at another moment of the block's way each time
+            while told < start + round_:  # the first time it has told of no new block yet, the last time of most
+                told = (await wallet.note())[1][0]["height"]
             await indexer.kill()
+            wallet.close()
             await mining
             await indexer.start()
             await oracle.look()

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 from tests.indexer.chains import block, transaction
-from tests.indexer.test_session import World
 from tests.indexer.wire import Wallet
+from tests.indexer.worlds import World
 
 from twinlock.chain.coins import COINS, Coin, coin
 from twinlock.electrum.errors import ConnectionLostError

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 from tests.indexer.chains import block, transaction
-from tests.indexer.test_session import SCRIPT, VECTORS, World, name, world
 from tests.indexer.wire import Refused, Wallet
+from tests.indexer.worlds import SCRIPT, World, name, world
+from tests.vectors_for_tests import electrum_vectors
 
 from twinlock.indexer.daemon import DaemonError
 from twinlock.indexer.lines import padded
@@ -303,8 +304,8 @@ def _plain(index: int) -> Scan:
 @asynccontextmanager
 async def documented_world() -> AsyncIterator[World]:
     """Heights and mempool as the documentation has them. What the first transaction spends is made up."""
-    txs = [(bytes.fromhex(tx["raw"]), tx) for tx in VECTORS["transactions"]["txs"]]
-    heights = {row["tx_hash"]: row["height"] for row in VECTORS["transactions"]["derived"]["get_history"]}
+    txs = [(bytes.fromhex(tx["raw"]), tx) for tx in electrum_vectors("transactions")["txs"]]
+    heights = {row["tx_hash"]: row["height"] for row in electrum_vectors("transactions")["derived"]["get_history"]}
     async with world() as w:
         while w.storage.height >= 0:
             w.storage.undo()
@@ -328,11 +329,11 @@ async def documented_world() -> AsyncIterator[World]:
 
 
 async def test_the_documented_transactions() -> None:
-    derived = VECTORS["transactions"]["derived"]
+    derived = electrum_vectors("transactions")["derived"]
     async with documented_world() as w:
         wallet = await Wallet.connect(w.port, "1.6")
         for method in ("get_history", "get_balance", "listunspent"):
             assert await wallet.call(_S + method, derived["scripthash"]) == derived[method], method
-        for case in VECTORS["outpoints"]["cases"]:
+        for case in electrum_vectors("outpoints")["cases"]:
             assert await wallet.call(_O + "get_status", *case["outpoint"]) == case["status"]
         wallet.close()
