@@ -164,12 +164,6 @@ async def load_statuses(database: Database, account_id: bytes, order_ids: Iterab
     return found
 
 
-async def commitment_used(database: Database, commitment: bytes) -> bool:
-    """Whether any stored order has that commitment."""
-    query = sa.select(orders.c.order_id).where(orders.c.commitment == commitment)
-    return await database.fetch_one(query, lambda row: bytes(row["order_id"])) is not None
-
-
 def stored_order(row: Row) -> StoredOrder:
     """The value of a row."""
     return StoredOrder(

@@ -122,7 +122,6 @@ orders = sa.Table(
     _int("epoch_ms"),
     sa.Index("orders_by_market", "market", "server_time", "order_id"),
     sa.Index("orders_by_account", "account_id", "server_time", "order_id"),
-    sa.Index("orders_by_commitment", "commitment"),
 )
 """Trade and cancel orders. `coins` is a list of coin IDs as a JSON array of hex; epoch_gap is for cancels, -1
 where it never took effect."""
