@@ -9,11 +9,13 @@ from pathlib import Path
 import httpx
 import pytest
 from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
+from tests.server.test_market_data import trade
 
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.orders import Side
+from twinlock.server.db.audit import AuditEntry, add_audit, load_audit
 from twinlock.server.db.fee_scales import load_fee_scale
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +52,74 @@ async def test_nobody_without_the_password(exchange: Exchange, admin: httpx.Asyn
 async def test_what_changes_state_is_posted(exchange: Exchange, admin: httpx.AsyncClient) -> None:
     assert (await admin.get("/market/ltc_btc/suspend")).status_code == 405
     assert (await admin.get("/market/nothing")).status_code == 400
+
+
+ACCOUNT = "/account/" + "00" * 32
+BAD = [
+    ("GET", "/nothing", 404, "admin.path"),
+    ("POST", "/markets", 405, "admin.method"),
+    ("GET", "/market/nothing", 400, "rpc.unknown_market"),
+    ("GET", "/accounts?n=0", 400, "admin.parameter"),
+    ("GET", "/accounts?n=-1", 400, "admin.parameter"),
+    ("GET", "/accounts?n=1001", 400, "admin.parameter"),
+    ("GET", "/accounts?n=" + "9" * 19, 400, "admin.parameter"),
+    ("GET", "/accounts?after=xyz", 400, "admin.parameter"),
+    ("GET", f"{ACCOUNT}/outcomes?n=x", 400, "admin.parameter"),
+    ("GET", f"{ACCOUNT}/orders?after=1", 200, ""),
+    ("GET", f"{ACCOUNT}/orders?after=x:00", 400, "admin.parameter"),
+    ("GET", "/account/nobody", 400, "admin.parameter"),
+    ("GET", ACCOUNT, 400, "rpc.account_not_found"),
+    ("GET", "/market/ltc_btc/matches?includeinactive=perhaps", 400, "admin.parameter"),
+    ("POST", "/market/ltc_btc/suspend?persist=perhaps", 400, "admin.parameter"),
+    ("POST", "/market/ltc_btc/suspend?t=-1", 400, "admin.parameter"),
+    ("POST", "/enabledataapi/perhaps", 400, "admin.parameter"),
+    ("POST", "/asset/btc/setfeescale/much", 400, "admin.parameter"),
+    ("POST", "/asset/btc/setfeescale/nan", 400, "rpc.invalid_request"),
+    ("POST", "/prepaybonds?n=101", 400, "rpc.invalid_request"),
+    ("POST", "/prepaybonds?days=99999999999999999", 400, "rpc.invalid_request"),
+    ("POST", "/prepaybonds?strength=99999999999999999", 400, "rpc.invalid_request"),
+]
+
+
+async def test_every_refusal_has_one_shape(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    for method, url, status, code in BAD:
+        answer = await admin.request(method, url)
+        assert answer.status_code == status, (url, answer.text)
+        assert answer.headers["content-type"] == "application/json; charset=utf-8"
+        if code:
+            assert (answer.json()["code"], set(answer.json())) == (code, {"error", "code", "fix"}), url
+    answer = await admin.post("/notifyall", content=b"\xff")
+    assert (answer.status_code, answer.json()["code"]) == (400, "admin.parameter")
+    answer = await admin.post("/notifyall", content="hello", headers={"Origin": "https://elsewhere"})
+    assert (answer.status_code, answer.json()["code"]) == (403, "admin.elsewhere")
+    answer = await admin.get("/markets", auth=("anybody", "wrong"))
+    assert (answer.json()["code"], answer.headers["www-authenticate"]) == ("admin.password", 'Basic realm="twinlock"')
+
+
+async def test_whatever_is_posted_can_be_written_down(any_exchange: Exchange) -> None:
+    """PostgreSQL has no text with a zero in it."""
+    database = any_exchange.running.database
+    entry = AuditEntry(stamp=1, address="", operator="a\0b" * 40, request="/x\0" * 200, body="\0" * 5_000, status=200)
+    await database.write(add_audit(entry))
+    [stored] = await load_audit(database)
+    assert stored.operator.startswith("a\ufffdb")
+    assert (len(stored.operator), len(stored.request), len(stored.body)) == (64, 512, 4_096)
+
+
+async def test_orders_and_matches_of_a_market_come_in_pages(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    await trade(exchange)
+    await trade(exchange, 2)
+    for path, key, time in (("orders", "oid", "time"), ("matches", "id", "matchtime")):
+        whole = (await admin.get(f"/market/ltc_btc/{path}?includeinactive=true")).json()
+        assert [row[time] for row in whole] == sorted((row[time] for row in whole), reverse=True)
+        assert len(whole) >= 2
+        paged, after = [], ""
+        while page := (await admin.get(f"/market/ltc_btc/{path}?includeinactive=true&n=1{after}")).json():
+            paged += page
+            after = f"&after={page[0][time]}:{page[0][key]}"
+        assert paged == whole
+    orders = (await admin.get("/market/ltc_btc/orders")).json()
+    assert {row["account"] for row in orders} == set((await admin.get("/accounts")).json())
 
 
 async def test_accounts_outcomes_and_forgiveness(exchange: Exchange, admin: httpx.AsyncClient) -> None:
@@ -106,7 +176,9 @@ async def test_notes_fees_and_the_data_api(exchange: Exchange, admin: httpx.Asyn
     await trader.note(routes.NOTIFY, lambda note: note == "all of you")
     assert (await admin.post("/asset/btc/setfeescale/2.0")).json() == {"symbol": "btc", "feescale": 2.0}
     assert (await admin.post("/asset/btc/setfeescale/0")).status_code == 400
-    assert (await admin.get("/asset/btc")).json()["synced"] is True
+    asset = (await admin.get("/asset/btc")).json()
+    assert asset["synced"] is True
+    assert (asset["currentFeeRate"], asset["scaledFeeRate"], asset["maxfeerate"]) == (5, 5, 10)
     await admin.post("/enabledataapi/false")
     with pytest.raises(RpcError) as caught:
         await trader.ask(routes.SPOTS, None)

@@ -57,8 +57,13 @@ async def test_bad_requests_are_400(exchange: Exchange, http: httpx.AsyncClient)
     assert "7m" in unknown_bin.json()["error"]
     assert (await http.get("/api/candles/ltc/btc/5m/0")).status_code == 400
     assert (await http.get("/api/orderbook/doge/btc")).status_code == 400
-    assert (await http.get("/api/nothing")).status_code == 404
-    assert (await http.post("/api/config")).status_code == 405
+    for method, url, status in (("GET", "/api/nothing", 404), ("POST", "/api/config", 405)):
+        response = await http.request(method, url)
+        assert (response.status_code, set(response.json())) == (status, {"error"})
+    for method, url, status, code in (("GET", "/x", 404, "api.path"), ("PUT", "/healthz", 405, "api.method")):
+        response = await http.request(method, url)
+        assert (response.status_code, response.json()["error"]["code"]) == (status, code)
+        assert response.headers["content-type"] == "application/json; charset=utf-8"
 
 
 async def test_limits_and_the_switch(exchange: Exchange, http: httpx.AsyncClient) -> None:

@@ -6,12 +6,16 @@ import ssl
 from collections.abc import AsyncIterator
 
 import httpx
+import msgspec
 import pytest
 from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
 
 from twinlock.protocol import routes
+from twinlock.protocol.candles import Candle as StoredCandle
 from twinlock.protocol.limits import Allowance, TokenBucket
 from twinlock.protocol.orders import Side
+from twinlock.server.db import Write
+from twinlock.server.db.schema import metadata
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +82,35 @@ async def test_pages_of_trades_follow_one_another(any_exchange: Exchange) -> Non
         assert [row["trade_timestamp"] for row in (await client.get(url)).json()] == [t for t in times if t == middle]
 
 
+async def test_candles_stand_on_whole_intervals_and_older_ones_follow(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    await trade(exchange)
+    columns = [field.name for field in msgspec.structs.fields(StoredCandle)]
+    table, minutes = metadata.tables["candles"], 300_000
+    # Each begins a little before its interval, with the epoch that ended in it.
+    old = [
+        dict.fromkeys(columns, number) | {"start_stamp": number * minutes - 400, "end_stamp": number * minutes + 400}
+        for number in range(1, 1_205)
+    ]
+    rows = [row | {"market": "ltc_btc", "bin_ms": minutes, "bin": row["end_stamp"] // minutes} for row in old]
+    await exchange.running.database.write(Write(table.insert(), rows))
+    context = ssl.create_default_context(cafile=str(exchange.running.certificate))
+    base = f"https://localhost:{exchange.running.port}"
+    async with httpx.AsyncClient(verify=context, base_url=base) as client:
+        stamps: list[int] = []
+        following = "/api/v1/candles?ticker_id=LTC_BTC&interval=5m&limit=1000"
+        while following:
+            response = await client.get(following)
+            stamps = [candle["timestamp"] for candle in response.json()] + stamps
+            following = response.headers.get("link", "").partition(">")[0].lstrip("<")
+        assert stamps[:1_204] == [number * minutes for number in range(1, 1_205)]
+        assert len(stamps) == len(set(stamps)) > 1_204
+        assert all(stamp % minutes == 0 for stamp in stamps)
+        for end, last in ((3 * minutes, 2), (3 * minutes + 1, 3)):
+            found = (await client.get(f"/api/v1/candles?ticker_id=LTC_BTC&interval=5m&end_time={end}")).json()
+            assert found[-1]["timestamp"] == last * minutes
+
+
 BAD = [
     ("/orderbook?ticker_id=DOGE_BTC", 404, "pair.unknown"),
     ("/orderbook", 400, "api.parameter"),
@@ -88,6 +121,7 @@ BAD = [
     ("/trades?ticker_id=LTC_BTC&type=both", 400, "api.parameter"),
     ("/trades?ticker_id=LTC_BTC&cursor=x", 400, "api.parameter"),
     ("/candles?ticker_id=LTC_BTC&interval=7m", 400, "api.parameter"),
+    ("/candles?ticker_id=LTC_BTC&end_time=-1", 400, "api.parameter"),
     ("/nothing", 404, "api.path"),
 ]
 

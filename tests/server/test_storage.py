@@ -21,7 +21,7 @@ from twinlock.server.db import Database, Write, history
 from twinlock.server.db.accounts import load_account
 from twinlock.server.db.epochs import load_candles
 from twinlock.server.db.history import Place
-from twinlock.server.db.matches import TradeFilter, load_active_matches, market_matches, market_trades
+from twinlock.server.db.matches import TradeFilter, load_active_matches, market_trades
 from twinlock.server.db.migrate import migrate
 from twinlock.server.db.orders import add_order, load_active
 from twinlock.server.db.schema import MATCH_ACTIVE, ORDER_ACTIVE, accounts, matches, metadata, orders
@@ -121,6 +121,8 @@ QUERIES: dict[str, tuple[sa.Select[Any], str]] = {
     "matches under way": (sa.select(matches).where(MATCH_ACTIVE), "matches_active"),
     "orders of an account": (history.account_orders(ID, DEEP), "orders_by_account"),
     "orders of a market": (history.market_orders("m", DEEP), "orders_by_market"),
+    "matches of a market": (history.market_matches("m", DEEP), "matches_by_market"),
+    "matches of a market under way": (history.market_matches("m", DEEP, ended=False), "matches_active"),
     "matches of an account": (history.account_matches(ID, DEEP), "matches_by_maker"),
     "trades": (market_trades("m", 100, TradeFilter()), "matches_traded"),
     "trades, a deep page": (market_trades("m", 100, TradeFilter(after=DEEP)), "matches_traded"),
@@ -198,7 +200,10 @@ async def test_matches_of_an_account_are_those_of_both_sides(any_exchange: Excha
         database, history.account_matches(maker.account, Place(found[0].match_time, found[0].match_id))
     )
     assert older == found[1]
-    assert len(await market_matches(database, "ltc_btc", 10, inactive=True)) == 2
+    [newest] = await history.read_matches(database, history.market_matches("ltc_btc", count=1))
+    after = Place(newest.match_time, newest.match_id)
+    assert [newest, *await history.read_matches(database, history.market_matches("ltc_btc", after))] == found
+    assert await history.read_matches(database, history.market_matches("ltc_btc", ended=False)) == found
 
 
 async def test_candles_of_every_bin_survive_a_restart_and_agree(any_exchange: Exchange) -> None:

@@ -20,6 +20,7 @@ from rich.table import Column, Table
 from twinlock.cli.answers import show
 from twinlock.server.app import TLS_FOLDER
 from twinlock.server.config import load_config
+from twinlock.server.db.history import PAGE_MAX
 from twinlock.server.process import running
 
 REFUSED, DENIED, ABSENT = 1, 3, 4
@@ -98,6 +99,8 @@ def _text(value: object) -> str:
 
 
 pass_remote = click.make_pass_decorator(Remote)
+_COUNT = click.option("-n", "count", type=click.IntRange(1, PAGE_MAX), default=100, show_default=True)
+_AFTER = click.option("--after", help="TIME:ID of the last row of the page before.")
 
 
 @click.group()
@@ -156,7 +159,7 @@ def _password(file: Path | None) -> str:
 
 @admin.command()
 @click.option("--after", default="", help="The last ID of the page before.")
-@click.option("-n", "count", default=100, show_default=True)
+@_COUNT
 @pass_remote
 def accounts(remote: Remote, after: str, count: int) -> None:
     """Account IDs, a page at a time."""
@@ -173,7 +176,7 @@ def account(remote: Remote, account: str) -> None:
 
 @admin.command()
 @click.argument("account")
-@click.option("-n", "count", default=100, show_default=True)
+@_COUNT
 @click.option("--bad", is_flag=True, help="Only what cost points.")
 @pass_remote
 def outcomes(remote: Remote, account: str, count: int, bad: bool) -> None:
@@ -183,7 +186,7 @@ def outcomes(remote: Remote, account: str, count: int, bad: bool) -> None:
 
 @admin.command()
 @click.argument("account")
-@click.option("-n", "count", default=200, show_default=True)
+@click.option("-n", "count", type=click.IntRange(1, PAGE_MAX), default=200, show_default=True)
 @pass_remote
 def explain(remote: Remote, account: str, count: int) -> None:
     """Every point of an account's score, with the match or order that it came from."""
@@ -200,12 +203,22 @@ def explain(remote: Remote, account: str, count: int) -> None:
 
 @admin.command()
 @click.argument("account")
-@click.option("--after", help="TIME:ID of the last row of the page before.")
-@click.option("-n", "count", default=100, show_default=True)
+@_AFTER
+@_COUNT
 @pass_remote
 def orders(remote: Remote, account: str, after: str | None, count: int) -> None:
     """The orders of an account, newest first."""
     remote.show(remote.get(f"account/{account}/orders", after=after, n=count))
+
+
+@admin.command("account-matches")
+@click.argument("account")
+@_AFTER
+@_COUNT
+@pass_remote
+def account_matches(remote: Remote, account: str, after: str | None, count: int) -> None:
+    """The matches of an account on either side, newest first."""
+    remote.show(remote.get(f"account/{account}/matches", after=after, n=count))
 
 
 @admin.command()
@@ -281,12 +294,23 @@ def book(remote: Remote, market: str) -> None:
 
 @admin.command()
 @click.argument("market")
-@click.option("--all", "inactive", is_flag=True, help="Finished ones too.")
-@click.option("-n", "count", default=100, show_default=True)
+@click.option("--all", "ended", is_flag=True, help="Finished ones too.")
+@_AFTER
+@_COUNT
 @pass_remote
-def matches(remote: Remote, market: str, inactive: bool, count: int) -> None:
-    """The newest matches of a market."""
-    remote.show(remote.get(f"market/{market}/matches", includeinactive=str(inactive).lower(), n=count))
+def matches(remote: Remote, market: str, ended: bool, after: str | None, count: int) -> None:
+    """The matches of a market, newest first."""
+    remote.show(remote.get(f"market/{market}/matches", includeinactive=str(ended).lower(), after=after, n=count))
+
+
+@admin.command("market-orders")
+@click.argument("market")
+@_AFTER
+@_COUNT
+@pass_remote
+def market_orders(remote: Remote, market: str, after: str | None, count: int) -> None:
+    """The orders of a market, finished ones too, newest first."""
+    remote.show(remote.get(f"market/{market}/orders", after=after, n=count))
 
 
 @admin.command()
@@ -318,7 +342,7 @@ def data_api(remote: Remote, state: str) -> None:
 
 @admin.command()
 @click.option("--before", type=int, default=0, help="Only entries with lower numbers.")
-@click.option("-n", "count", default=100, show_default=True)
+@_COUNT
 @pass_remote
 def audit(remote: Remote, before: int, count: int) -> None:
     """What operators changed or tried to."""

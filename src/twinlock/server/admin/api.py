@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 import structlog
 import uvicorn
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -24,7 +25,8 @@ from twinlock.protocol.wire import encode
 from twinlock.server.admin.operator import Operator
 from twinlock.server.comms.listener import HttpFactory
 from twinlock.server.db.audit import AuditEntry
-from twinlock.server.db.history import NEWEST, Place
+from twinlock.server.db.history import NEWEST, PAGE_MAX, Place
+from twinlock.server.http.errors import ApiError, InternalError
 
 log = structlog.get_logger(__name__)
 
@@ -32,19 +34,59 @@ Action = Callable[[Operator, Request], Awaitable[object]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+def _wrong(name: str, text: str, fix: str) -> ApiError:
+    return ApiError(400, "admin.parameter", f"{name} is {text[:80]!r}", fix=fix)
+
+
+def _hex(name: str, text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise _wrong(name, text, "an ID is 64 hex digits") from None
+
+
 def _id(request: Request, name: str = "id") -> bytes:
-    return bytes.fromhex(request.path_params[name])
+    return _hex(name, request.path_params[name])
+
+
+def _whole(name: str, text: str) -> int:
+    """A number that the database can hold."""
+    if not text.isdecimal() or len(text) > 18:
+        raise _wrong(name, text, "a whole number, not below 0")
+    return int(text)
 
 
 def _number(request: Request, name: str, default: int) -> int:
-    return int(request.query_params.get(name, default))
+    return _whole(name, request.query_params.get(name, str(default)))
+
+
+def _count(request: Request, default: int = 100) -> int:
+    """``n``: rows of a page."""
+    count = _number(request, "n", default)
+    if not 1 <= count <= PAGE_MAX:
+        raise _wrong("n", str(count), f"ask for 1 to {PAGE_MAX} at once, then for the next page")
+    return count
 
 
 def _place(request: Request) -> Place:
     """``after=TIME:ID`` of the last row of the page before."""
     text = request.query_params.get("after", "")
     stamp, _, last = text.partition(":")
-    return Place(int(stamp), bytes.fromhex(last)) if text else NEWEST
+    return Place(_whole("after", stamp), _hex("after", last)) if text else NEWEST
+
+
+def _factor(request: Request) -> float:
+    text = request.path_params["factor"]
+    try:
+        return float(text)
+    except ValueError:
+        raise _wrong("factor", text, "a number such as 1.5") from None
+
+
+def _flag(name: str, text: str) -> bool:
+    if text not in ("true", "false"):
+        raise _wrong(name, text, "true or false")
+    return text == "true"
 
 
 async def _ping(_: Operator, __: Request) -> object:
@@ -52,7 +94,10 @@ async def _ping(_: Operator, __: Request) -> object:
 
 
 async def _body(request: Request) -> str:
-    return (await request.body()).decode()
+    try:
+        return (await request.body()).decode()
+    except UnicodeDecodeError:
+        raise ApiError(400, "admin.parameter", "the text is not UTF-8", fix="send UTF-8") from None
 
 
 async def _notify(operator: Operator, request: Request) -> object:
@@ -64,7 +109,7 @@ async def _notify_all(operator: Operator, request: Request) -> object:
 
 
 async def _suspend(operator: Operator, request: Request) -> object:
-    persist = request.query_params.get("persist", "true") == "true"
+    persist = _flag("persist", request.query_params.get("persist", "true"))
     return await operator.suspend(request.path_params["name"], _number(request, "t", 0), persist=persist)
 
 
@@ -74,33 +119,34 @@ async def _codes(operator: Operator, request: Request) -> object:
 
 
 async def _matches(operator: Operator, request: Request) -> object:
-    inactive = request.query_params.get("includeinactive") == "true"
-    return await operator.matches(request.path_params["name"], _number(request, "n", 100), inactive=inactive)
+    ended = _flag("includeinactive", request.query_params.get("includeinactive", "false"))
+    return await operator.matches(request.path_params["name"], _place(request), _count(request), ended=ended)
 
 
 async def _switch(operator: Operator, request: Request) -> object:
-    return await operator.switch_data_api(request.path_params["on"] == "true")
+    return await operator.switch_data_api(_flag("enabledataapi", request.path_params["on"]))
 
 
 READING: dict[str, Action] = {
     "/api/ping": _ping,
     "/api/config": lambda operator, _: operator.config(),
-    "/api/accounts": lambda operator, r: operator.accounts(
-        bytes.fromhex(r.query_params.get("after", "")), _number(r, "n", 100)
-    ),
+    "/api/accounts": lambda operator, r: operator.accounts(_hex("after", r.query_params.get("after", "")), _count(r)),
     "/api/account/{id}": lambda operator, r: operator.account(_id(r)),
-    "/api/account/{id}/outcomes": lambda operator, r: operator.outcomes(_id(r), _number(r, "n", 100)),
-    "/api/account/{id}/fails": lambda operator, r: operator.outcomes(_id(r), _number(r, "n", 100), bad=True),
-    "/api/account/{id}/explain": lambda operator, r: operator.explain(_id(r), _number(r, "n", 200)),
-    "/api/account/{id}/orders": lambda operator, r: operator.orders(_id(r), _place(r), _number(r, "n", 100)),
-    "/api/account/{id}/matches": lambda operator, r: operator.account_matches(_id(r), _place(r), _number(r, "n", 100)),
-    "/api/audit": lambda operator, r: operator.audit(_number(r, "before", 0), _number(r, "n", 100)),
+    "/api/account/{id}/outcomes": lambda operator, r: operator.outcomes(_id(r), _count(r)),
+    "/api/account/{id}/fails": lambda operator, r: operator.outcomes(_id(r), _count(r), bad=True),
+    "/api/account/{id}/explain": lambda operator, r: operator.explain(_id(r), _count(r, 200)),
+    "/api/account/{id}/orders": lambda operator, r: operator.account_orders(_id(r), _place(r), _count(r)),
+    "/api/account/{id}/matches": lambda operator, r: operator.account_matches(_id(r), _place(r), _count(r)),
+    "/api/audit": lambda operator, r: operator.audit(_number(r, "before", 0), _count(r)),
     "/api/assets": lambda operator, _: operator.assets(),
     "/api/asset/{symbol}": lambda operator, r: operator.asset(r.path_params["symbol"]),
     "/api/markets": lambda operator, _: operator.markets(),
     "/api/market/{name}": lambda operator, r: operator.market(r.path_params["name"]),
     "/api/market/{name}/orderbook": lambda operator, r: operator.book(r.path_params["name"]),
     "/api/market/{name}/epochorders": lambda operator, r: operator.epoch_orders(r.path_params["name"]),
+    "/api/market/{name}/orders": lambda operator, r: operator.market_orders(
+        r.path_params["name"], _place(r), _count(r)
+    ),
     "/api/market/{name}/matches": _matches,
 }
 CHANGING: dict[str, Action] = {
@@ -110,7 +156,7 @@ CHANGING: dict[str, Action] = {
     "/api/account/{id}/notify": _notify,
     "/api/notifyall": _notify_all,
     "/api/asset/{symbol}/setfeescale/{factor}": lambda operator, r: operator.set_fee_scale(
-        r.path_params["symbol"], float(r.path_params["factor"])
+        r.path_params["symbol"], _factor(r)
     ),
     "/api/market/{name}/suspend": _suspend,
     "/api/market/{name}/resume": lambda operator, r: operator.resume(r.path_params["name"], _number(r, "t", 0)),
@@ -136,7 +182,8 @@ class AdminApi:
                 *(Route(path, self._reading(action), methods=["GET"]) for path, action in READING.items()),
                 *(Route(path, self._changing(action), methods=["POST"]) for path, action in CHANGING.items()),
                 *(Route(path, self._showing(page), methods=["GET"]) for path, page in (pages or {}).items()),
-            ]
+            ],
+            exception_handlers={HTTPException: _no_route, Exception: _broken},
         )
 
     def factory(self) -> HttpFactory:
@@ -148,7 +195,7 @@ class AdminApi:
 
     def _reading(self, action: Action) -> Endpoint:
         async def answer(request: Request) -> Response:
-            return _UNKNOWN if self._who(request) is None else await self._act(action, request)
+            return _refusal(_UNKNOWN) if self._who(request) is None else await self._act(action, request)
 
         return answer
 
@@ -159,8 +206,8 @@ class AdminApi:
             who = self._who(request)
             if who is None:
                 log.warning("operator refused", path=request.url.path, address=_address(request))
-                return _UNKNOWN
-            response = _ELSEWHERE if _from_elsewhere(request) else await self._act(action, request)
+                return _refusal(_UNKNOWN)
+            response = _refusal(_ELSEWHERE) if _from_elsewhere(request) else await self._act(action, request)
             await self._record(request, who, response.status_code)
             return response
 
@@ -169,7 +216,7 @@ class AdminApi:
     def _showing(self, page: Page) -> Endpoint:
         async def answer(request: Request) -> Response:
             if self._who(request) is None:
-                return _UNKNOWN
+                return _refusal(_UNKNOWN)
             return Response(page.content, media_type=page.media_type, headers=_PAGE_HEADERS)
 
         return answer
@@ -177,9 +224,8 @@ class AdminApi:
     async def _act(self, action: Action, request: Request) -> Response:
         try:
             return _json(await action(self._operator, request))
-        except (TwinlockError, ValueError) as error:
-            fix = error.fix if isinstance(error, TwinlockError) else ""
-            return _json({"error": str(error), "fix": fix}, 400)
+        except TwinlockError as error:
+            return _refusal(error)
 
     async def _record(self, request: Request, who: str, status: int) -> None:
         url = request.url
@@ -205,8 +251,9 @@ class AdminApi:
         return name if right and scheme.lower() == "basic" else None
 
 
-_UNKNOWN = PlainTextResponse("the password is wrong\n", 401, {"WWW-Authenticate": 'Basic realm="twinlock"'})
-_ELSEWHERE = PlainTextResponse("another site may not ask for this\n", 403)
+_UNKNOWN = ApiError(401, "admin.password", "the password is wrong", fix="use the one in admin_password_file")
+_ELSEWHERE = ApiError(403, "admin.elsewhere", "another site may not ask for this", fix="use the operator's own page")
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="twinlock"'}
 _PAGE_HEADERS = {
     # Nothing from elsewhere, nothing inline, in nobody's frame, kept nowhere.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -226,6 +273,29 @@ def _from_elsewhere(request: Request) -> bool:
 
 def _address(request: Request) -> str:
     return request.client.host if request.client else ""
+
+
+async def _no_route(_: Request, error: Exception) -> Response:
+    """No such path, or not this method."""
+    assert isinstance(error, HTTPException)
+    refused = ApiError(404, "admin.path", "there is no such path", fix="see twinlock server admin --help")
+    if error.status_code == 405:
+        refused = ApiError(405, "admin.method", "what changes something is posted, what shows something is got")
+    response = _refusal(refused)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _broken(_: Request, __: Exception) -> Response:
+    """Not foreseen."""
+    return _refusal(InternalError(code="admin.internal"))
+
+
+def _refusal(error: TwinlockError) -> Response:
+    status = error.status if isinstance(error, ApiError) else 400
+    response = _json({"error": str(error), "code": error.code, "fix": error.fix}, status)
+    response.headers.update(_CHALLENGE if status == 401 else {})
+    return response
 
 
 def _json(value: Any, status: int = 200) -> Response:

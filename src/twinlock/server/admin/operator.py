@@ -29,13 +29,16 @@ from twinlock.server.db.accounts import (
 from twinlock.server.db.audit import AuditEntry, add_audit, load_audit
 from twinlock.server.db.fee_scales import put_fee_scale
 from twinlock.server.db.history import Place
-from twinlock.server.db.matches import StoredMatch, change_match, market_matches
+from twinlock.server.db.matches import StoredMatch, change_match
+from twinlock.server.db.orders import StoredOrder
 from twinlock.server.manager import DexManager
 from twinlock.server.market.manager import MarketManager
 from twinlock.server.users.accounts import Account
 
 _DAY_S = 86_400
 _CODES_MAX = 100
+_DAYS_MAX = 3_650
+_TIERS_MAX = 10_000
 _NOTE_MAX = 4_096
 
 Answer = dict[str, object]
@@ -62,7 +65,7 @@ class Operator:
 
     async def accounts(self, after: bytes, count: int) -> list[Hex]:
         """Account IDs, a page at a time."""
-        return [Hex(found) for found in await list_accounts(self._database, after, min(count, 1_000))]
+        return [Hex(found) for found in await list_accounts(self._database, after, count)]
 
     async def account(self, account_id: bytes) -> Answer:
         """Who an account is and how it stands."""
@@ -78,7 +81,7 @@ class Operator:
 
     async def outcomes(self, account_id: bytes, count: int, *, bad: bool = False) -> list[Answer]:
         """The newest outcomes, newest first, each with the match or order it came from and what it costs."""
-        points = await load_points(self._database, account_id, min(count, 1_000))
+        points = await load_points(self._database, account_id, count)
         return [
             {
                 "stamp": point.stamp,
@@ -94,24 +97,10 @@ class Operator:
         """Every point of an account's score, each with what it came from, signed."""
         return await self._manager.explainer.explain(await self._load(account_id), count)
 
-    async def orders(self, account_id: bytes, after: Place, count: int) -> list[Answer]:
+    async def account_orders(self, account_id: bytes, after: Place, count: int) -> list[Answer]:
         """The orders of an account, newest first; a page begins after the (time, ID) of the last one before."""
         found = await history.read_orders(self._database, history.account_orders(account_id, after, count))
-        return [
-            {
-                "oid": Hex(stored.order.id),
-                "market": stored.market,
-                "otype": int(stored.order.order_type),
-                "status": stored.status.name.lower(),
-                "qty": 0 if isinstance(stored.order, CancelOrder) else stored.order.quantity,
-                "filled": 0 if isinstance(stored.order, CancelOrder) else stored.order.filled,
-                "target": Hex(stored.order.target_id) if isinstance(stored.order, CancelOrder) else Hex(),
-                "byserver": not any(stored.order.commitment),
-                "time": stored.order.server_time,
-                "epoch": stored.epoch,
-            }
-            for stored in found
-        ]
+        return [_describe_order(stored) for stored in found]
 
     async def account_matches(self, account_id: bytes, after: Place, count: int) -> list[Answer]:
         """The matches of an account on either side, newest first, in such pages too."""
@@ -120,7 +109,7 @@ class Operator:
 
     async def audit(self, before: int, count: int) -> list[AuditEntry]:
         """What operators changed or tried to, newest first."""
-        return await load_audit(self._database, before, min(count, 1_000))
+        return await load_audit(self._database, before, count)
 
     async def record(self, entry: AuditEntry) -> None:
         """Keep a request of an operator for ever."""
@@ -167,8 +156,10 @@ class Operator:
 
     async def prepaid_bonds(self, count: int, days: int, strength: int) -> list[Hex]:
         """New codes that count as bonds for so many days."""
-        if not 1 <= count <= _CODES_MAX or days < 1 or strength < 1:
-            raise RpcError(ErrorCode.INVALID_REQUEST, f"1 to {_CODES_MAX} codes, at least a day and a tier each")
+        limits = {"codes": (count, _CODES_MAX), "days": (days, _DAYS_MAX), "tiers": (strength, _TIERS_MAX)}
+        for what, (asked, most) in limits.items():
+            if not 1 <= asked <= most:
+                raise RpcError(ErrorCode.INVALID_REQUEST, f"{asked} {what}", fix=f"ask for 1 to {most} {what}")
         lock_time = self._clock.now_ms() // 1000 + days * _DAY_S + self._manager.accounts.expiry_s
         codes = [PrepaidCode(self._entropy.token(PREPAID_CODE_BYTES), strength, lock_time) for _ in range(count)]
         await self._database.write(add_codes(codes))
@@ -187,6 +178,7 @@ class Operator:
             "symbol": asset.coin.symbol,
             "id": asset.coin.asset_id,
             "maxfeerate": asset.terms.max_fee_rate,
+            "currentFeeRate": asset.chain_fee_rate,
             "scaledFeeRate": asset.fee_rate,
             "synced": asset.synced,
         }
@@ -224,10 +216,18 @@ class Operator:
             for order in self._market(name).core.epoch_orders()
         ]
 
-    async def matches(self, name: str, count: int, *, inactive: bool) -> list[Answer]:
-        """The newest matches of a market."""
-        found = await market_matches(self._database, self._market(name).terms.name, count, inactive=inactive)
-        return [_describe_match(match) for match in found]
+    async def market_orders(self, name: str, after: Place, count: int) -> list[Answer]:
+        """The orders of a market, in such pages too."""
+        query = history.market_orders(self._market(name).terms.name, after, count)
+        return [
+            _describe_order(stored) | {"account": Hex(stored.order.account_id)}
+            for stored in await history.read_orders(self._database, query)
+        ]
+
+    async def matches(self, name: str, after: Place, count: int, *, ended: bool) -> list[Answer]:
+        """The matches of a market, newest first, in such pages too; ended: also those that settle no more."""
+        query = history.market_matches(self._market(name).terms.name, after, count, ended=ended)
+        return [_describe_match(match) for match in await history.read_matches(self._database, query)]
 
     async def suspend(self, name: str, at_ms: int, *, persist: bool) -> Answer:
         """Stop a market after its current epoch, or after the one that holds that moment."""
@@ -270,6 +270,22 @@ class Operator:
         if account is None:
             raise RpcError(ErrorCode.ACCOUNT_NOT_FOUND, "no such account")
         return account
+
+
+def _describe_order(stored: StoredOrder) -> Answer:
+    order = stored.order
+    return {
+        "oid": Hex(order.id),
+        "market": stored.market,
+        "otype": int(order.order_type),
+        "status": stored.status.name.lower(),
+        "qty": 0 if isinstance(order, CancelOrder) else order.quantity,
+        "filled": 0 if isinstance(order, CancelOrder) else order.filled,
+        "target": Hex(order.target_id) if isinstance(order, CancelOrder) else Hex(),
+        "byserver": not any(order.commitment),
+        "time": order.server_time,
+        "epoch": stored.epoch,
+    }
 
 
 def _describe_match(match: StoredMatch) -> Answer:

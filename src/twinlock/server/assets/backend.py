@@ -107,6 +107,11 @@ class AssetBackend(Protocol):
         """The last known rate for swaps, at most `terms.max_fee_rate` (protocol section 6.4)."""
         ...
 
+    @property
+    def chain_fee_rate(self) -> int:
+        """What the chain itself said last, neither scaled nor capped; 0 before it said anything."""
+        ...
+
     def on_block(self, callback: Callable[[], None]) -> None:
         """Have `callback` called after each new tip."""
         ...

@@ -104,6 +104,10 @@ class ChainBackend:
     def fee_rate(self) -> int:
         return self.fees.current
 
+    @property
+    def chain_fee_rate(self) -> int:
+        return self.fees.fetched
+
     def on_block(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 

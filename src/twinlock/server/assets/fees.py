@@ -28,6 +28,8 @@ class FeeRate:
         self._higher = 0
         self._higher_since = 0
         self.scale = scale
+        self.fetched = 0
+        """What the chain gave last."""
 
     @property
     def current(self) -> int:
@@ -36,6 +38,7 @@ class FeeRate:
 
     def observe(self, fetched: int) -> int:
         """Take a freshly fetched rate in; 0 means that the chain gave none. Returns the rate to use."""
+        self.fetched = fetched or self.fetched
         rate = self._bounded(fetched)
         if not self._known or rate <= self._known:
             self._known, self._higher = rate, 0

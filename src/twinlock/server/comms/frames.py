@@ -38,10 +38,8 @@ class CloseCode(IntEnum):
     GOING_AWAY = 1001
     PROTOCOL = 1002
     UNSUPPORTED = 1003
-    INVALID_TEXT = 1007
     POLICY = 1008
     TOO_BIG = 1009
-    TRY_AGAIN = 1013
 
 
 class FrameError(TwinlockError):

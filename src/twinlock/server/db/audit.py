@@ -31,12 +31,17 @@ def add_audit(entry: AuditEntry) -> Write:
     row = {
         "stamp": entry.stamp,
         "address": entry.address[:64],
-        "operator": entry.operator[:64],
-        "request": entry.request[:512],
-        "body": entry.body[:4096],
+        "operator": _text(entry.operator)[:64],
+        "request": _text(entry.request)[:512],
+        "body": _text(entry.body)[:4096],
         "status": entry.status,
     }
     return Write(_ADD, [row])
+
+
+def _text(given: str) -> str:
+    """PostgreSQL has no text with a zero in it."""
+    return given.replace("\0", "\ufffd")
 
 
 async def load_audit(database: Database, before: int = 0, count: int = 100) -> list[AuditEntry]:

@@ -1,7 +1,7 @@
 """Finished business, a page at a time: orders, matches and candles, the newest first.
 
 A page begins after a `Place`, the time and the ID of the last row of the page before: no page costs more than
-another, and rows that arrive meanwhile shift nothing.
+another, and rows that arrive meanwhile shift nothing. Who asks keeps `count` between 1 and `PAGE_MAX`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twinlock.server.db.backend import Database, Row
 from twinlock.server.db.epochs import stored_candle
 from twinlock.server.db.matches import StoredMatch, stored_match
 from twinlock.server.db.orders import StoredOrder, stored_order
-from twinlock.server.db.schema import candles, matches, orders
+from twinlock.server.db.schema import MATCH_ACTIVE, candles, matches, orders
 
 T = TypeVar("T")
 
@@ -56,13 +56,19 @@ def account_matches(account_id: bytes, after: Place = NEWEST, count: int = 100) 
     ]
     either = sa.union(*(sa.select(page.c.match_id) for page in pages))
     query = sa.select(matches).where(matches.c.match_id.in_(either))
-    return query.order_by(*(column.desc() for column in _MATCH)).limit(min(count, PAGE_MAX))
+    return query.order_by(*(column.desc() for column in _MATCH)).limit(count)
+
+
+def market_matches(market: str, after: Place = NEWEST, count: int = 100, *, ended: bool = True) -> sa.Select[Any]:
+    """The matches of a market; ended: also those that settle no more."""
+    query = sa.select(matches).where(matches.c.market == market)
+    return _page(query if ended else query.where(MATCH_ACTIVE), _MATCH, after, count)
 
 
 def market_candles(market: str, bin_ms: int, before: int, count: int = 100) -> sa.Select[Any]:
-    """The candles of a bin size that end before that moment (ms)."""
+    """The candles of a bin size whose bins begin before that moment (ms)."""
     query = sa.select(candles).where(candles.c.market == market, candles.c.bin_ms == bin_ms)
-    return query.where(candles.c.bin < before // bin_ms).order_by(candles.c.bin.desc()).limit(min(count, PAGE_MAX))
+    return query.where(candles.c.bin < -(-before // bin_ms)).order_by(candles.c.bin.desc()).limit(count)
 
 
 async def read_orders(database: Database, query: sa.Select[Any]) -> list[StoredOrder]:
@@ -109,4 +115,4 @@ def _page(query: sa.Select[Any], place: tuple[sa.Column[Any], ...], after: Place
     beyond = sa.tuple_(*place) < sa.tuple_(
         *(sa.bindparam(None, value, type_=c.type) for c, value in zip(place, after, strict=True))
     )
-    return query.where(beyond).order_by(*(column.desc() for column in place)).limit(min(count, PAGE_MAX))
+    return query.where(beyond).order_by(*(column.desc() for column in place)).limit(count)

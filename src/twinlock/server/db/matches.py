@@ -127,14 +127,6 @@ async def load_trades(database: Database, market: str, count: int, wanted: Trade
     return await database.fetch(market_trades(market, count, wanted), stored_match)
 
 
-async def market_matches(database: Database, market: str, count: int, *, inactive: bool) -> list[StoredMatch]:
-    """Matches of a market for its operator, newest first."""
-    query = sa.select(matches).where(matches.c.market == market)
-    if not inactive:
-        query = query.where(MATCH_ACTIVE)
-    return await database.fetch(query.order_by(matches.c.match_time.desc()).limit(count), stored_match)
-
-
 def stored_match(row: Row) -> StoredMatch:
     """The value of a row."""
     values: dict[str, Any] = {name: bytes(row[name]) if name in _BINARY else row[name] for name in _FIELDS}

@@ -24,7 +24,7 @@ from twinlock.server.comms.listener import HttpFactory
 from twinlock.server.comms.meters import Granted
 from twinlock.server.data import DataDesk
 from twinlock.server.http.asyncapi import asyncapi_document
-from twinlock.server.http.errors import ApiError
+from twinlock.server.http.errors import ApiError, InternalError
 from twinlock.server.http.market_data import MarketData
 from twinlock.server.http.openapi import openapi_document
 from twinlock.server.http.operations import JSON, Answer, Operation, operations, parse
@@ -56,7 +56,7 @@ class HttpApi:
                 Route("/readyz", self._ready),
                 Route("/metrics", self._metrics),
             ],
-            exception_handlers={HTTPException: _no_route},
+            exception_handlers={HTTPException: _no_route, Exception: _broken},
         )
 
     def factory(self) -> HttpFactory:
@@ -77,7 +77,7 @@ class HttpApi:
                 self._check(operation, granted)
                 answer = await operation.ask(_query(operation, request))
             except (RpcError, ApiError) as error:
-                response = _refusal(operation, error)
+                response = _refusal(error, reference=operation.reference)
             else:
                 response = _response(operation, request, answer)
             if granted is not None:
@@ -131,36 +131,42 @@ def _query(operation: Operation, request: Request) -> Query:
 def _response(operation: Operation, request: Request, answer: Answer) -> Response:
     body = answer.body if isinstance(answer.body, bytes) else encode(answer.body) + b"\n"
     response = Response(body, media_type=f"{operation.media}; charset=utf-8")
-    if answer.cursor:
-        following = urlencode(dict(request.query_params) | {"cursor": answer.cursor})
+    if answer.following:
+        following = urlencode({**request.query_params, **answer.following})
         response.headers["Link"] = f'<{request.url.path}?{following}>; rel="next"'
     return response
 
 
-def _refusal(operation: Operation, error: RpcError | ApiError) -> Response:
+def _refusal(error: RpcError | ApiError, *, reference: bool) -> Response:
+    """reference: in the shape of protocol section 1.6."""
     if isinstance(error, ApiError):
         status = error.status
     else:
-        status = 404 if error.rpc_code == ErrorCode.UNKNOWN_MARKET and not operation.reference else 400
-    if operation.reference:  # The shape of protocol section 1.6.
+        status = 404 if error.rpc_code == ErrorCode.UNKNOWN_MARKET and not reference else 400
+    if reference:
         return _json({"error": str(error)}, status)
-    return _problem(Problem(code=error.code, message=str(error), fix=error.fix), status)
+    return _json(ProblemBody(error=Problem(code=error.code, message=str(error), fix=error.fix)), status)
+
+
+def _reference(path: str) -> bool:
+    """Whether a path that is no route stands among the protocol's own."""
+    return path.startswith("/api/") and not path.startswith(_V1)
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     """No such path, or not this method."""
     assert isinstance(error, HTTPException)
-    headers = dict(error.headers or {})
-    if not request.url.path.startswith(_V1):
-        return PlainTextResponse(f"{error.detail}\n", error.status_code, headers)
-    code = "api.method" if error.status_code == 405 else "api.path"
-    response = _problem(Problem(code=code, message=error.detail, fix="see /api/openapi.json"), error.status_code)
-    response.headers.update(headers)
+    refused = ApiError(404, "api.path", "there is no such path", fix="see /api/openapi.json")
+    if error.status_code == 405:
+        refused = ApiError(405, "api.method", "the path does not know this method", fix="see /api/openapi.json")
+    response = _refusal(refused, reference=_reference(request.url.path))
+    response.headers.update(error.headers or {})
     return response
 
 
-def _problem(problem: Problem, status: int) -> Response:
-    return _json(ProblemBody(error=problem), status)
+async def _broken(request: Request, _: Exception) -> Response:
+    """Not foreseen."""
+    return _refusal(InternalError(code="api.internal"), reference=_reference(request.url.path))
 
 
 def _json(value: object, status: int) -> Response:

@@ -1,4 +1,4 @@
-"""Refusals of `/api/v1`."""
+"""Refusals over HTTP."""
 
 from __future__ import annotations
 
@@ -14,3 +14,12 @@ class ApiError(ServerError):
     def __init__(self, status: int, code: str, message: str, *, fix: str = "") -> None:
         super().__init__(message, code=code, fix=fix)
         self.status = status
+
+
+class InternalError(ApiError):
+    """Our own defect; the web server's log has all of it."""
+
+    fault: Fault = "twinlock"
+
+    def __init__(self, *, code: str) -> None:
+        super().__init__(500, code, "something that should not happen", fix="look at the server's log")

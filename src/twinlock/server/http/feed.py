@@ -141,7 +141,7 @@ class MarketFeed:
         market, channel = following.market, following.channels[asked.channel]
         trades: list[Trade] = []
         if asked.channel == "trades":
-            trades = (await self._data.trades(TradesQuery(ticker_id=asked.ticker_id))).trades[::-1]
+            trades = (await self._data.trades(TradesQuery(ticker_id=asked.ticker_id))).rows[::-1]
         ticker = await self._data.ticker(market) if asked.channel == "ticker" else None
 
         def begin() -> None:

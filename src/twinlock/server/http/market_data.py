@@ -6,14 +6,16 @@ What is shown is stored: a book is looked at between two epochs, never while one
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from twinlock.chain.coins import Coin
-from twinlock.protocol.constants import HOUR_MS
+from twinlock.protocol import candles
+from twinlock.protocol.constants import CANDLE_BINS, HOUR_MS
 from twinlock.protocol.rates import amount_text, base_to_quote, rate_text
 from twinlock.seams import Clock
 from twinlock.server.data import DataDesk
 from twinlock.server.db import Database
+from twinlock.server.db.history import market_candles, read_candles
 from twinlock.server.db.matches import StoredMatch, TradeFilter, load_trades
 from twinlock.server.http.errors import ApiError
 from twinlock.server.http.shapes import (
@@ -30,6 +32,8 @@ from twinlock.server.http.shapes import (
     TradesQuery,
 )
 from twinlock.server.market.manager import MarketManager
+
+T = TypeVar("T")
 
 _DAY_MS = 24 * HOUR_MS
 _BIN_MS = 5 * 60_000
@@ -63,6 +67,18 @@ class Units(NamedTuple):
         """(rate, base atoms) pairs as text."""
         return [(self.price(rate), self.amount(quantity)) for rate, quantity in levels]
 
+    def candle(self, found: candles.Candle, bin_ms: int) -> Candle:
+        """One bin as text."""
+        return Candle(
+            timestamp=found.end_stamp // bin_ms * bin_ms,
+            open=self.price(found.start_rate),
+            high=self.price(found.high_rate),
+            low=self.price(found.low_rate),
+            close=self.price(found.end_rate),
+            base_volume=self.amount(found.match_volume),
+            target_volume=self.value(found.quote_volume),
+        )
+
     def trade(self, match_id: bytes, rate: int, quantity: int, side: Side, stamp: int) -> Trade:
         """One trade as text."""
         return Trade(
@@ -75,11 +91,11 @@ class Units(NamedTuple):
         )
 
 
-class Page(NamedTuple):
-    """Trades, newest first; cursor: names the next page, "" after the last."""
+class Page(NamedTuple, Generic[T]):
+    """following: the parameters that ask for the next page instead of this one, none after the last."""
 
-    trades: list[Trade]
-    cursor: str
+    rows: list[T]
+    following: dict[str, object]
 
 
 class MarketData:
@@ -152,7 +168,7 @@ class MarketData:
             asks=units.levels(asks),
         )
 
-    async def trades(self, query: TradesQuery) -> Page:
+    async def trades(self, query: TradesQuery) -> Page[Trade]:
         """A page of trades, newest first."""
         market, units = self.find(query.ticker_id)
         time, _, match_id = (query.cursor or "").partition("-")
@@ -164,33 +180,17 @@ class MarketData:
         )
         found = await load_trades(self._database, market.terms.name, query.limit, wanted)
         last = found[-1] if len(found) == query.limit else None
-        cursor = f"{last.match_time}-{last.match_id.hex()}" if last else ""
-        return Page([_stored_trade(trade, units) for trade in found], cursor)
+        following: dict[str, object] = {"cursor": f"{last.match_time}-{last.match_id.hex()}"} if last else {}
+        return Page([_stored_trade(trade, units) for trade in found], following)
 
-    async def trades_by_side(self, query: TradesQuery) -> tuple[TradesBySide, str]:
-        """The same page by sides, and its cursor."""
-        page = await self.trades(query)
-        sides: dict[Side, list[Trade]] = {"buy": [], "sell": []}
-        for trade in page.trades:
-            sides[trade.type].append(trade)
-        return TradesBySide(buy=sides["buy"], sell=sides["sell"]), page.cursor
-
-    def candles(self, query: CandlesQuery) -> list[Candle]:
-        """The newest candles, oldest first."""
+    async def candles(self, query: CandlesQuery) -> Page[Candle]:
+        """A page of candles, oldest first; the next is of older ones."""
         market, units = self.find(query.ticker_id)
-        found = self._data.candles(market.terms.base, market.terms.quote, query.interval, query.limit)
-        return [
-            Candle(
-                timestamp=found.start_stamps[number],
-                open=units.price(found.start_rates[number]),
-                high=units.price(found.high_rates[number]),
-                low=units.price(found.low_rates[number]),
-                close=units.price(found.end_rates[number]),
-                base_volume=units.amount(found.match_volumes[number]),
-                target_volume=units.value(found.quote_volumes[number]),
-            )
-            for number in range(len(found.start_stamps))
-        ]
+        bin_ms = CANDLE_BINS[query.interval]
+        before = self._clock.now_ms() + bin_ms if query.end_time is None else query.end_time
+        wanted = market_candles(market.terms.name, bin_ms, before, query.limit)
+        found = [units.candle(candle, bin_ms) for candle in await read_candles(self._database, wanted)][::-1]
+        return Page(found, {"end_time": found[0].timestamp} if len(found) == query.limit else {})
 
     def _pair(self, market: MarketManager, units: Units) -> Pair:
         terms = market.terms
@@ -203,6 +203,14 @@ class MarketData:
             epoch_ms=terms.epoch_ms,
             running=market.running(self._clock.now_ms()),
         )
+
+
+def by_side(trades: Iterable[Trade]) -> TradesBySide:
+    """Trades by what the taker did, in their order."""
+    sides: dict[Side, list[Trade]] = {"buy": [], "sell": []}
+    for trade in trades:
+        sides[trade.type].append(trade)
+    return TradesBySide(buy=sides["buy"], sell=sides["sell"])
 
 
 def _stored_trade(trade: StoredMatch, units: Units) -> Trade:

@@ -13,7 +13,7 @@ from twinlock.protocol.messages import book, config
 from twinlock.server.data import DataDesk
 from twinlock.server.historian.historian import LEDGER_PAGE
 from twinlock.server.http import shapes
-from twinlock.server.http.market_data import MarketData
+from twinlock.server.http.market_data import MarketData, by_side
 from twinlock.server.http.shapes import Nothing, Query
 
 JSON = "application/json"
@@ -22,10 +22,10 @@ LINES = "application/jsonl"
 
 @dataclass(frozen=True)
 class Answer:
-    """body: what `encode` turns into JSON, or the bytes of another media type. cursor: of the next page."""
+    """body: what `encode` turns into JSON, or bytes of another media type. following: parameters of the next page."""
 
     body: object
-    cursor: str = ""
+    following: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -141,13 +141,15 @@ def _listing(markets: MarketData) -> tuple[Operation, ...]:
 
     async def trades(query: shapes.TradesQuery) -> Answer:
         page = await markets.trades(query)
-        return Answer(page.trades, page.cursor)
+        return Answer(page.rows, page.following)
 
     async def historical(query: shapes.TradesQuery) -> Answer:
-        return Answer(*await markets.trades_by_side(query))
+        page = await markets.trades(query)
+        return Answer(by_side(page.rows), page.following)
 
     async def candles(query: shapes.CandlesQuery) -> Answer:
-        return Answer(markets.candles(query))
+        page = await markets.candles(query)
+        return Answer(page.rows, page.following)
 
     return (
         Operation("/api/v1/pairs", "All markets and their terms", Nothing, list[shapes.Pair], pairs),
@@ -169,7 +171,14 @@ def _listing(markets: MarketData) -> tuple[Operation, ...]:
             historical,
             paged=True,
         ),
-        Operation("/api/v1/candles", "The newest candles", shapes.CandlesQuery, list[shapes.Candle], candles),
+        Operation(
+            "/api/v1/candles",
+            "Candles, oldest first; the next page is of older ones",
+            shapes.CandlesQuery,
+            list[shapes.Candle],
+            candles,
+            paged=True,
+        ),
     )
 
 

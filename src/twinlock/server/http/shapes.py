@@ -54,11 +54,12 @@ class TradesQuery(Query, frozen=True):
 
 
 class CandlesQuery(Query, frozen=True):
-    """The newest `limit` candles."""
+    """The newest `limit` candles, or of those that begin before `end_time`."""
 
     ticker_id: TickerId
     interval: Literal["5m", "1h", "24h"] = "1h"
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
+    end_time: Millis | None = None
 
 
 # Answers
@@ -120,7 +121,7 @@ class TradesBySide(Shape, frozen=True):
 
 
 class Candle(Shape, frozen=True):
-    """One interval; prices repeat the last one where nothing traded. timestamp: its beginning."""
+    """One interval; prices repeat the last one where nothing traded. timestamp: its beginning, whole intervals."""
 
     timestamp: Millis
     open: Decimal

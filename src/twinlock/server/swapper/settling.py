@@ -69,10 +69,6 @@ class Settling:
         """The order of a side."""
         return self.stored.maker_order if side is Party.MAKER else self.stored.taker_order
 
-    def order_address(self, side: Party) -> str:
-        """The address in a side's order."""
-        return self.stored.maker_address if side is Party.MAKER else self.stored.taker_address
-
     def asset(self, side: Party) -> int:
         """The asset that a side swaps, and the other one redeems."""
         sells = self.stored.taker_sells == (side is Party.TAKER)
