@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from twinlock.errors import Fault, TwinlockError
 
 
@@ -64,7 +62,6 @@ class VersionMismatchError(SessionError):
     """The server speaks another version of the protocol. `numbers` holds ours and theirs."""
 
     code = "session.version"
-    supported: ClassVar[int] = 3
 
 
 class OrderError(ClientError):
@@ -77,13 +74,6 @@ class BondError(ClientError):
     """A bond cannot be made, posted or refunded now."""
 
     code = "bond.error"
-
-
-class SwapError(ClientError):
-    """A step of a swap cannot be taken; the swap itself goes on."""
-
-    code = "swap.error"
-    fault: Fault = "peer"
 
 
 class AccountSharedError(SessionError):

@@ -109,7 +109,7 @@ async def test_an_orders_coins_are_locked_proven_and_given_back(kit: Kit) -> Non
 async def test_a_split_makes_one_coin_of_the_sum_required(kit: Kit) -> None:
     async with await kit.wallet() as wallet:
         await kit.fund(wallet, 5_000_000)
-        funding = await wallet.fund_split(400_000, 2, 10, 3, reference="order")
+        [funding] = await wallet.fund_splits([(400_000, 2, "order")], 10, 3)
         assert funding.split is not None
         assert funding.total == funding.required
         await wallet.coin_proof(funding.coins[0].coin_id)  # also before anybody has seen it

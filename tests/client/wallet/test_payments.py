@@ -175,7 +175,7 @@ async def test_taproot_coins_are_received_and_sent_but_fund_no_order(kit: Kit) -
         signed = await wallet.send(stranger(kit), 50_000, 2)
         await wallet.broadcast(signed.raw)
         await shows(wallet, available=150_000 - signed.fee)
-        funding = await wallet.fund_split(50_000, 1, 10, 2, reference="order")
+        [funding] = await wallet.fund_splits([(50_000, 1, "order")], 10, 2)
         assert funding.total == funding.required
 
 

@@ -98,7 +98,6 @@ class OrderRecord(Record, kw_only=True):
     """Coin IDs that funded the order."""
     funds: tuple[bytes, ...] = ()
     """Coin IDs that the next swap of this order spends: the funding coins, then the change."""
-    reserved: int = 0
     base_fee_limit: int = 0
     quote_fee_limit: int = 0
     """`maxfeerate` of both assets when the order was placed; a match above them is refused."""

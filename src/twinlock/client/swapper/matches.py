@@ -52,10 +52,6 @@ class Matches:
         """Swaps that still need a runner."""
         return [record for record in self.all() if not record.closed]
 
-    def of_order(self, order_key: str) -> list[SwapRecord]:
-        """The swaps that an order led to."""
-        return [record for record in self.all() if record.order_key == order_key]
-
     def find(self, match_id: bytes, order_id: bytes) -> SwapRecord | None:
         """The side of the match that belongs to this order of ours."""
         sides = (self._records.get(f"{match_id.hex()}:{party.name.lower()}") for party in Party)

@@ -176,18 +176,14 @@ class LightWallet(Payments):
         taken = tuple(self._purse.ledger.wallet_coin(coin) for coin in chosen)
         return Funding(taken, target + len(chosen) * KEY_INPUT * max_fee_rate)
 
-    async def fund_split(self, value: int, lots: int, max_fee_rate: int, fee_rate: int, *, reference: str) -> Funding:
-        """The same out of a split transaction, which makes one coin of exactly the sum that is required.
-
-        Raises ShortFundsError. Broadcast the split before the order is sent.
-        """
-        [funding] = await self.fund_splits([(value, lots, reference)], max_fee_rate, fee_rate)
-        return funding
-
     async def fund_splits(
         self, asks: Sequence[tuple[int, int, str]], max_fee_rate: int, fee_rate: int
     ) -> tuple[Funding, ...]:
-        """The same for several orders, (value, lots, reference) each, out of one transaction with a coin for each."""
+        """The same for orders, (value, lots, reference) each, out of one transaction with a coin for each.
+
+        Each coin is of exactly the sum that is required. Raises ShortFundsError. Broadcast the split before the orders
+        are sent.
+        """
         required = [self._family.required_funds(value, lots, KEY_INPUT, max_fee_rate) for value, lots, _ in asks]
         places: list[Place] = []
         for _ in asks:

@@ -50,10 +50,6 @@ class Wallet(Protocol):
         self, value: int, lots: int, max_fee_rate: int, *, reference: str, coins: Sequence[bytes] = ()
     ) -> Funding: ...
 
-    async def fund_split(
-        self, value: int, lots: int, max_fee_rate: int, fee_rate: int, *, reference: str
-    ) -> Funding: ...
-
     async def fund_splits(
         self, asks: Sequence[tuple[int, int, str]], max_fee_rate: int, fee_rate: int
     ) -> tuple[Funding, ...]: ...
