@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinlock.seams import SeededEntropy
 from twinlock.server.comms.frames import (
     CloseCode,
     Event,
@@ -23,8 +22,8 @@ from twinlock.server.comms.frames import (
 
 def masked(opcode: int, payload: bytes, *, final: bool = True, reserved: int = 0) -> bytes:
     """What a client sends."""
-    mask = os.urandom(4)
     size = len(payload)
+    mask = SeededEntropy(size).token(4)
     first = bytes(((0x80 if final else 0) | reserved | opcode,))
     if size < 126:
         head = bytes((0x80 | size,))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from twinlock.electrum import methods
 from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.messages.orders import OrderResult
 from twinlock.protocol.orders import Side
+from twinlock.seams import SeededEntropy
 from twinlock.server.app import Server
 from twinlock.server.config import Config
 from twinlock.server.db.accounts import PrepaidCode, add_codes
@@ -64,7 +64,7 @@ async def served(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Served]:
 
 
 async def trader_of(exchange: Served) -> Trader:
-    trader, code = await exchange.guest(), secrets.token_bytes(16)
+    trader, code = await exchange.guest(), SeededEntropy(1).token(16)
     later = exchange.clock.now_ms() // 1000 + 60 * 86_400
     await exchange.running.database.write(add_codes([PrepaidCode(code, 4, later)]))
     await trader.post_bond(PREPAID_ASSET_ID, code)

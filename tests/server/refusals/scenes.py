@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import sqlite3
 
 from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange, until
@@ -15,6 +14,7 @@ from twinlock.protocol import routes
 from twinlock.protocol.account import account_id
 from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.orders import Side, TimeInForce
+from twinlock.seams import SeededEntropy
 from twinlock.server.db.accounts import PrepaidCode, add_codes
 
 NAME = "ltc_btc"
@@ -36,8 +36,8 @@ async def _bank(world: World) -> None:
     account = world.exchange.running.manager.accounts.get(world.trader.account)
     assert account is not None
     [(_, world.kept["bond"])] = account.bonds
-    now = world.clock.now_ms() // 1000
-    world.kept |= {"used": secrets.token_bytes(16), "old": secrets.token_bytes(16)}
+    now, entropy = world.clock.now_ms() // 1000, SeededEntropy(1)
+    world.kept |= {"used": entropy.token(16), "old": entropy.token(16)}
     await world.exchange.running.database.write(
         add_codes([PrepaidCode(world.kept["used"], 1, now + 60 * DAY_S), PrepaidCode(world.kept["old"], 1, now)])
     )
