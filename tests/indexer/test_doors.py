@@ -113,12 +113,13 @@ class Desk:
     """What LocalRPC and the metrics see of a controller."""
 
     def __init__(self, w: World) -> None:
-        self.bans = w.manager.bans
+        self.bans = w.shared.bans
         env = Env(network="mainnet", data_dir=Path())
         self.peers = PeerManager(
             env, coin("btc", "mainnet"), w.storage, SystemClock(), SystemEntropy(), RealNetwork(), self.bans
         )
-        self.sessions, self.storage, self.view, self.mempool = w.manager, w.storage, w.view, w.mempool
+        self.sessions, self.shared = w.manager, w.shared
+        self.storage, self.view, self.mempool = w.storage, w.view, w.mempool
         self.ready = False
         self.troubles = Troubles(SystemClock())
         self.stop = asyncio.Event()
@@ -304,7 +305,7 @@ async def test_sessions_beyond_the_limit_and_silent_ones_are_ended() -> None:
         assert await second.ended()
         w.manager.look_after()
         assert await first.call("server.ping") is None
-        for session in w.manager.sessions:
+        for session in w.shared.sessions:
             session.last_heard -= 1000
         w.manager.look_after()
         assert await first.ended()
@@ -353,4 +354,4 @@ async def test_a_websocket_that_does_not_read_is_not_filled_without_end() -> Non
         session.stuck_since -= 31
         w.manager.look_after()
         await asyncio.wait_for(running, 5)
-        assert not w.manager.sessions
+        assert not w.shared.sessions

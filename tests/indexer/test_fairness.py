@@ -217,7 +217,7 @@ async def test_too_many_sessions_and_banned_ones_are_turned_away() -> None:
     assert not Guest(world, "10.0.0.2").pipe.ended()
     assert Guest(world, "10.0.0.3").pipe.ended() == "aborted"
     world = public_world(VirtualClock())
-    world.manager.bans.ban("8.8.0.0/16")
+    world.shared.bans.ban("8.8.0.0/16")
     assert Guest(world).pipe.ended() == "aborted"
     assert not Guest(world, ELSEWHERE).pipe.ended()
 

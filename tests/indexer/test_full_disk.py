@@ -106,7 +106,7 @@ async def test_a_disk_that_is_full_in_the_middle_of_a_reorganisation_makes_no_wr
         node.blocks = branch(node.blocks, 4, 400, 9)  # what the old blocks took is not enough for them
         await until(lambda: [trouble.code for trouble in controller.troubles.now] == [DISK])
         assert controller.metrics.answer("/readyz")[0] == 503
-        assert controller.sessions.held
+        assert controller.shared.held
         assert kept <= controller.storage.height < len(node.blocks) - 1
         with pytest.raises(Refused, match="the chain is being reorganised") as refused:
             await wallet.call("blockchain.headers.get_tip")

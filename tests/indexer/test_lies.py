@@ -188,7 +188,7 @@ async def test_a_reorganisation_that_is_a_lie_keeps_nobody_waiting(lie: str, tmp
         node.lie = LIES[lie]
         node.blocks = branch(node.blocks, 3, 5, 1)
         await until(lambda: bool(controller.troubles.now))
-        assert not controller.sessions.held
+        assert not controller.shared.held
         assert await wallet.call("blockchain.headers.get_tip") == tip, "what was known before is served"
         node.lie = None
         await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.troubles.now)
@@ -213,7 +213,7 @@ async def test_a_node_that_goes_away_in_the_middle_of_a_reorganisation(tmp_path:
         node.lie = gone
         node.blocks = branch(node.blocks, 3, 60, 1)
         await until(lambda: bool(controller.troubles.now))
-        assert controller.sessions.held
+        assert controller.shared.held
         with pytest.raises(Refused, match="being reorganised"):
             await wallet.call("blockchain.headers.get_tip")
         node.lie = None
@@ -232,7 +232,7 @@ async def test_an_operator_undoes_as_many_blocks_as_can_be_undone(tmp_path: Path
         tip = await wallet.call("blockchain.headers.subscribe")
         assert await controller.undo(4) == 4
         assert 10 <= await controller.undo(1000) < 131
-        assert not controller.sessions.held
+        assert not controller.shared.held
         assert await wallet.call("blockchain.headers.get_tip") == tip
         assert len(controller.storage._manifest.runs) == 1, "no new sync"
         wallet.close()
@@ -258,7 +258,7 @@ async def test_what_rots_while_it_is_served_comes_from_the_node_again(tmp_path: 
         spoil(tmp_path / controller.storage._manifest.log)
         ours = node.blocks
         node.blocks = ours[:-12]  # some of these were merged; the log has the single ones
-        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.sessions.held)
+        await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.shared.held)
         assert controller.storage._era > 0, "it was found"
         node.blocks = [*ours, node.maker.close([])]
         await until(lambda: controller.processor.tip == hash_of(node.blocks[-1]) and not controller.troubles.now)

@@ -230,7 +230,7 @@ def test_a_subscription_takes_no_more_than_is_reckoned() -> None:
 @pytest.mark.anyio
 async def test_of_those_who_do_not_finish_their_requests_the_greediest_is_ended() -> None:
     world = public_world(VirtualClock())
-    world.manager.unheard.limit = 1_000_000
+    world.shared.unheard.limit = 1_000_000
     modest, greedy, patient = (Guest.greeted(world) for _ in range(3))
     modest.session.data_received(b'{"method":"' + b"x" * 100_000)
     greedy.session.data_received(b'{"method":"' + b"x" * 500_000)
@@ -240,33 +240,33 @@ async def test_of_those_who_do_not_finish_their_requests_the_greediest_is_ended(
     assert [guest.pipe.ended() for guest in (modest, greedy, patient)] == ["", "aborted", ""]
     greedy.session.connection_lost(None)
     patient.session.data_received(b"\n")
-    assert world.manager.unheard.total == 300_011
+    assert world.shared.unheard.total == 300_011
 
 
 @pytest.mark.anyio
 async def test_requests_that_wait_for_the_node_count_as_well() -> None:
     world = public_world(VirtualClock())
     world.node.stuck = asyncio.Event()
-    world.manager.unheard.limit = 1_000_000
+    world.shared.unheard.limit = 1_000_000
     modest, greedy = Guest.greeted(world), Guest.greeted(world)
     sent = b'{"id":1,"method":"blockchain.transaction.broadcast","params":["%b"]}\n'
     modest.session.data_received(sent % (b"00" * 50_000))
     for _ in range(2):
         greedy.session.data_received(b"[" + (sent % (b"00" * 95_000)).strip() + b"]\n")
-    assert 900_000 < world.manager.unheard.total < 1_000_000
+    assert 900_000 < world.shared.unheard.total < 1_000_000
     modest.session.data_received(sent % (b"00" * 50_000))
     assert [guest.pipe.ended() for guest in (modest, greedy)] == ["", "aborted"]
     greedy.session.connection_lost(None)
     world.node.stuck.set()
     for _ in range(200):
         await asyncio.sleep(0)
-    assert (world.manager.unheard.total, modest.pipe.ended()) == (0, "")
+    assert (world.shared.unheard.total, modest.pipe.ended()) == (0, "")
 
 
 @pytest.mark.anyio
 async def test_answers_that_nobody_reads_count_together() -> None:
     world = public_world(VirtualClock())
-    world.manager.unread.limit = 5_000_000
+    world.shared.unread.limit = 5_000_000
     first, second, third = (Guest.greeted(world) for _ in range(3))
     for guest, unread in ((first, 1_000_000), (second, 3_000_000)):
         guest.pipe.buffered = unread
@@ -281,18 +281,18 @@ async def test_answers_that_nobody_reads_count_together() -> None:
     assert [guest.pipe.ended() for guest in (first, second, third)] == ["", "aborted", ""]
     first.pipe.buffered = 0
     first.session.resume_writing()
-    assert world.manager.unread.total == 1_600_000
+    assert world.shared.unread.total == 1_600_000
 
 
 @pytest.mark.anyio
 async def test_where_large_answers_have_no_room_one_who_does_not_read_makes_it() -> None:
     clock = VirtualClock()
     world = public_world(clock)
-    world.manager.unread.limit = 1_000_000
+    world.shared.unread.limit = 1_000_000
     deaf, asker = Guest.greeted(world), Guest.greeted(world)
     deaf.pipe.buffered = 900_000
     deaf.ask("server.ping")
-    answer = world.manager.large.ask(asker.session, 200_000, lambda: "large")
+    answer = world.shared.large.ask(asker.session, 200_000, lambda: "large")
     world.manager.make_room()
     await clock.advance(1.9)
     world.manager.make_room()

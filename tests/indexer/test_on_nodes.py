@@ -69,11 +69,7 @@ async def settled(controller: Controller, node: Node) -> None:
     for _ in range(500):
         best = await node.rpc("getbestblockhash")
         mempool = {bytes.fromhex(txid)[::-1] for txid in await node.mempool()}
-        if (
-            controller.processor.tip == best
-            and controller.mempool.txs.keys() == mempool
-            and not controller.sessions.held
-        ):
+        if controller.processor.tip == best and controller.mempool.txs.keys() == mempool and not controller.shared.held:
             return
         await asyncio.sleep(0.02)
     raise AssertionError("the indexer does not follow")

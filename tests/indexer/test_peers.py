@@ -100,10 +100,10 @@ class Server:
         self.peers = PeerManager(
             env, our_coin(self.world), self.world.storage, clock, SeededEntropy(number), link, Bans(), store
         )
-        self.world.manager.peers = self.peers
+        self.world.shared.peers = self.peers
 
     def knows_well(self) -> set[str]:
-        now = self.world.manager.clock.monotonic()
+        now = self.world.shared.clock.monotonic()
         return {peer.host for peer in self.peers.peers.values() if peer.state(now) is State.GOOD}
 
 
@@ -209,7 +209,7 @@ def peer_row(server: Server) -> list[Any]:
     [
         (lambda world: add_blocks(world, 7), "its tip is at 18, ours at 11"),
         (lambda world: another_branch(world), "is another one"),
-        (lambda world: world.manager.peers.ours.clear(), "does not say that this host is its own"),
+        (lambda world: world.shared.peers.ours.clear(), "does not say that this host is its own"),
     ],
     ids=["height", "branch", "host"],
 )

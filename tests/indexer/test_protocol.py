@@ -152,7 +152,7 @@ class StrictNode:
 @asynccontextmanager
 async def strict_world() -> AsyncIterator[World]:
     async with world() as w:
-        w.manager.daemon = StrictNode()
+        w.shared.daemon = StrictNode()
         yield w
 
 

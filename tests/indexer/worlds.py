@@ -18,6 +18,7 @@ from twinlock.indexer.daemon import DaemonError
 from twinlock.indexer.env import Env, Service
 from twinlock.indexer.mempool import Found, Mempool
 from twinlock.indexer.sessions import SessionManager
+from twinlock.indexer.shared import Shared
 from twinlock.indexer.storage.disk import MemoryDisk
 from twinlock.indexer.storage.segments import SegmentStorage
 from twinlock.indexer.view import View
@@ -76,7 +77,8 @@ class World:
         self.mempool = Mempool(self.storage)
         self.node = FakeNode()
         self.view = View(self.storage, self.mempool, BlockFiles(b"\xfa\xbf\xb5\xda"))
-        self.manager = SessionManager(env, self.view, self.node, self, clock)
+        self.shared = Shared(env, self.view, self.node, self, clock)
+        self.manager = SessionManager(self.shared)
         self.blocks: list[Block] = []
         self.coins: list[Coin] = []
         self.rnd = random.Random(3)

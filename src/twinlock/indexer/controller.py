@@ -32,6 +32,7 @@ from twinlock.indexer.peers import PeerManager
 from twinlock.indexer.prefetcher import Prefetcher
 from twinlock.indexer.progress import LogLines, Show
 from twinlock.indexer.sessions import SessionManager
+from twinlock.indexer.shared import Shared
 from twinlock.indexer.storage.disk import Disk, RealDisk
 from twinlock.indexer.storage.manifest import DamagedError, TooDeepError
 from twinlock.indexer.storage.segments import open_storage
@@ -106,7 +107,8 @@ class Controller:
         store = PeerStore(env.data_dir / "peers.json")
         self.peers = PeerManager(env, self.coin, self.storage, clock, entropy, outside, self.bans, store)
         self.irc = Irc(Meeting.parse(env.irc), self.peers, clock, entropy) if env.irc else None
-        self.sessions = SessionManager(env, self.view, Guests(self.daemon), self, clock, self.bans, self.peers)
+        self.shared = Shared(env, self.view, Guests(self.daemon), self, clock, self.bans, self.peers)
+        self.sessions = SessionManager(self.shared)
         self.news = News(self.daemon, env.zmq)
         self.local_rpc = LocalRPC(self)
         self.metrics = MetricsServer(self)
@@ -314,7 +316,7 @@ class Controller:
         change()
         self.files.start_over()
         self.view.started_anew()
-        scripts = self.mempool.clear() | self.sessions.watchers.keys()
+        scripts = self.mempool.clear() | self.shared.watchers.keys()
         self.view.touch(scripts)
         self.sessions.notify(scripts, tip=True)
         await self._first_sync()

@@ -134,10 +134,10 @@ class LocalRPC:
             "index_pieces": len(c.storage.segments),
             "index_verified": round(c.upkeep.verified, 3),
             "mempool": len(c.mempool.txs),
-            "sessions": len(c.sessions.sessions),
-            "subscriptions": c.sessions.watchers.count,
-            "requests": c.sessions.requests,
-            "held": c.sessions.held,
+            "sessions": len(c.shared.sessions),
+            "subscriptions": c.shared.watchers.count,
+            "requests": c.shared.requests,
+            "held": c.shared.held,
             "ready": c.ready,
             "trouble": [
                 {"code": t.code, "reason": t.reason, "fix": t.fix, "for_s": round(c.clock.monotonic() - t.since)}
@@ -148,11 +148,11 @@ class LocalRPC:
 
     def sessions(self) -> list[dict[str, Any]]:
         """One row a session."""
-        return [session.summary() for session in self._operated.sessions.sessions]
+        return [session.summary() for session in self._operated.shared.sessions]
 
     def groups(self) -> list[dict[str, Any]]:
         """How many sessions each network has, and what they have cost together."""
-        groups = self._operated.sessions.costs.groups.items()
+        groups = self._operated.shared.costs.groups.items()
         return [{"name": name, "sessions": sessions, "cost": round(cost, 1)} for name, (sessions, cost) in groups]
 
     def peers(self) -> list[dict[str, Any]]:
@@ -167,7 +167,7 @@ class LocalRPC:
         """Keep away from addresses, networks or hosts (*.example.org), and end their sessions. It is kept in a file."""
         c = self._operated
         kept = [c.bans.ban(str(text)) for text in what]
-        for session in list(c.sessions.sessions):
+        for session in list(c.shared.sessions):
             if not c.bans.allows(session.address):
                 session.abort()
         c.peers.drop_banned()
@@ -184,7 +184,7 @@ class LocalRPC:
     def disconnect(self, *which: Any) -> list[int]:
         """End sessions, by number, by group, or all of them."""
         ended = []
-        for session in list(self._operated.sessions.sessions):
+        for session in list(self._operated.shared.sessions):
             if "all" in which or session.number in which or session.group in which:
                 session.abort()
                 ended.append(session.number)
@@ -200,12 +200,12 @@ class LocalRPC:
             sessions.log_new = not sessions.log_new
         if "none" in which:
             sessions.log_new = False
-        for session in sessions.sessions:
+        for session in self._operated.shared.sessions:
             if session.number in which:
                 session.logged = not session.logged
             elif "all" in which or "none" in which:
                 session.logged = "all" in which
-        return sorted(session.number for session in sessions.sessions if session.logged)
+        return sorted(session.number for session in self._operated.shared.sessions if session.logged)
 
     def daemon_url(self, *urls: Any) -> str:
         """Call other nodes from now on, the first one as long as it answers; without any, say which one is called."""

@@ -30,8 +30,8 @@ class _Collector:
             "transactions": ("Transactions in the index", c.storage.tx_count),
             "index_pieces": ("Pieces that a question looks into", len(c.storage.segments)),
             "mempool_transactions": ("Unconfirmed transactions", len(c.mempool.txs)),
-            "sessions": ("Connected wallets", len(c.sessions.sessions)),
-            "watched_scripts": ("Scripts that somebody is subscribed to", len(c.sessions.watchers)),
+            "sessions": ("Connected wallets", len(c.shared.sessions)),
+            "watched_scripts": ("Scripts that somebody is subscribed to", len(c.shared.watchers)),
             "ready": ("1 when wallets are served", int(c.ready)),
         }
         for name, (text, value) in gauges.items():
@@ -43,7 +43,7 @@ class _Collector:
             trouble.add_metric([code], 1)
         yield trouble
         requests = CounterMetricFamily("twinlock_indexer_requests", "Requests answered", labels=["method"])
-        for method, count in c.sessions.requests_by_method.items():
+        for method, count in c.shared.requests_by_method.items():
             requests.add_metric([method], count)
         yield requests
 
@@ -78,7 +78,7 @@ class MetricsServer:
         if path == "/readyz":
             if c.troubles.grave:
                 return 503, f"in trouble: {c.troubles.text}\n".encode()
-            if c.sessions.refusing:
+            if c.shared.refusing:
                 return 503, b"busy: the index is between two chains\n"
             return (200, b"ready\n") if c.ready else (503, b"syncing\n")
         return 404, b"not found\n"

@@ -14,6 +14,7 @@ from twinlock.indexer.news import News
 from twinlock.indexer.node_home import NodeAddress
 from twinlock.indexer.peers import PeerManager
 from twinlock.indexer.sessions import SessionManager
+from twinlock.indexer.shared import Shared
 from twinlock.indexer.storage.segments import SegmentStorage
 from twinlock.indexer.trouble import Troubles
 from twinlock.indexer.upkeep import Upkeep
@@ -38,6 +39,7 @@ class Operated(Protocol):
     upkeep: Upkeep
     troubles: Troubles
     sessions: SessionManager
+    shared: Shared
     bans: Bans
     peers: PeerManager
 

@@ -7,7 +7,6 @@ when it does. A session that does not read is not read from either.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import math
 from collections import deque
 from collections.abc import Awaitable
@@ -17,22 +16,18 @@ import msgspec
 import structlog
 
 from twinlock.electrum.errors import FrameError
-from twinlock.electrum.framing import BROKEN, LineDecoder, Request, batch_members, decode_request
-from twinlock.errors import TwinlockError
+from twinlock.electrum.framing import LineDecoder, batch_members, decode_request
 from twinlock.indexer.costs import Account, Address, address_of, group_of
-from twinlock.indexer.dispatch import FIRST, handle, method_of
-from twinlock.indexer.lines import Large, Line, body_of, error_line, result_line, told, whole
+from twinlock.indexer.lines import Large, Line, whole
 from twinlock.indexer.methods import (
     EXCESSIVE,
-    INTERNAL_ERROR,
     INVALID_REQUEST,
     PARSE_ERROR,
-    TIMED_OUT,
-    Method,
     RpcError,
     Version,
 )
 from twinlock.indexer.outbox import Outbox
+from twinlock.indexer.responder import LATE, Responder
 from twinlock.indexer.shared import Shared
 from twinlock.indexer.subscriptions import Subscriptions
 
@@ -46,15 +41,11 @@ _TURN_BYTES = 1 << 18
 _UNREAD = 4
 """So many times the largest answer may wait for a session that does not read; then it is ended."""
 
-_ERROR_COST, _MOST_OWED = 0.5, 5.0
-"""What a refusal costs, and how much may be owed before it is charged without an answer."""
+_MOST_OWED = 5.0
+"""How much may be owed before it is charged without an answer."""
 
 _COPIES = 2
 """How often a request is in memory while it is answered: as it came, and as the node is asked."""
-
-_LATE = "too late"
-_AROUND = 100
-"""Bytes of a line besides its result, about."""
 
 
 class Session(asyncio.Protocol):
@@ -73,6 +64,8 @@ class Session(asyncio.Protocol):
         self.last_heard = self.started = shared.clock.monotonic()
         self.stuck_since: float | None = None
         self.requests = self.received = 0
+        self.owed = 0.0  # costs since the last charge
+        self._responder = Responder(self)
         self._lines = LineDecoder(self.env.max_recv)
         self._transport: asyncio.Transport | None = None
         self.subscriptions = Subscriptions(self, shared.watchers)
@@ -80,14 +73,12 @@ class Session(asyncio.Protocol):
         self._out = Outbox(self.env.max_send)
         self._pending = self._unheard = 0  # bytes of requests that are being answered, and with those that wait
         self._gathered = 0  # bytes of answers that wait for others of their batch
-        self._modern: bool | None = None  # whether it speaks JSON-RPC 2.0; told by its first message
         self._closing = False
         self._slowed = False
         self._reading = True
         self._free = asyncio.Event()
         self._allowed = self.env.initial_concurrent
         self._unpaid = 0  # bytes received since the last charge
-        self._owed = 0.0  # costs since then
         self._asked: dict[asyncio.Task[None], tuple[float, int]] = {}  # answers that are awaited; since when, bytes
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -132,7 +123,7 @@ class Session(asyncio.Protocol):
         try:
             self._waiting += self._lines.feed(data)
         except FrameError as error:
-            self._out.say(self._error(None, INVALID_REQUEST, str(error)))
+            self._out.say(self._responder.error(None, INVALID_REQUEST, str(error)))
             self._closing = True
         self.resume()
 
@@ -149,7 +140,7 @@ class Session(asyncio.Protocol):
             self._free.set()
         while self._waiting and not (self._blocked or self._closing) and len(self._asked) < self._allowed:
             self._line(self._waiting.popleft())
-            if self._owed > _MOST_OWED:
+            if self.owed > _MOST_OWED:
                 self._pay()
             if self._out.waiting > _TURN_BYTES:
                 self.flush()
@@ -168,7 +159,7 @@ class Session(asyncio.Protocol):
         try:
             self.charge(0)
         except RpcError as error:
-            self._out.say(self._refusal(None, error))
+            self._out.say(self._responder.refusal(None, error))
 
     def pause_writing(self) -> None:
         self.stuck_since = self.shared.clock.monotonic()
@@ -221,8 +212,8 @@ class Session(asyncio.Protocol):
         """
         if self.account is None or not self.env.limits_cost:
             return
-        cost += self._owed + self._unpaid / self.env.bandwidth_unit_cost
-        self._owed, self._unpaid = 0.0, 0
+        cost += self.owed + self._unpaid / self.env.bandwidth_unit_cost
+        self.owed, self._unpaid = 0.0, 0
         burden = self.shared.costs.charge(self.account, cost)
         if burden >= 1:
             self._closing = True
@@ -242,7 +233,7 @@ class Session(asyncio.Protocol):
         latest = self.shared.clock.monotonic() - self.env.request_timeout
         for task, (since, _) in self._asked.items():
             if since < latest:
-                task.cancel(_LATE)
+                task.cancel(LATE)
 
     def follow_headers(self, wanted: bool) -> bool:
         """Tell it of new blocks, or no more; whether it was told before."""
@@ -276,87 +267,22 @@ class Session(asyncio.Protocol):
     # -- requests
 
     def _line(self, line: bytes) -> None:
-        if self._modern is None:
-            self._modern = b'"jsonrpc"' in line
+        self._responder.heard(line)
         try:
             members = batch_members(line)
             request = decode_request(line) if members is None else None
         except FrameError as error:
             number = PARSE_ERROR if error.__cause__ else INVALID_REQUEST
-            self._out.say(self._error(None, number, str(error)))
+            self._out.say(self._responder.error(None, number, str(error)))
             return
         if request is None:
             self._ask(self._batch(members or []), len(line))
             return
-        reply = self._answer(request)
+        reply = self._responder.answer(request)
         if isinstance(reply, bytes | Large):
             self._out.say(reply)
         elif reply is not None:
             self._ask(self._later(reply), len(line))
-
-    def _answer(self, request: Request) -> Line | Awaitable[Line] | None:
-        """The reply line, or what will give it; None for a notification."""
-        silent = request.id is msgspec.UNSET
-        try:
-            if request.method == BROKEN:
-                raise RpcError(
-                    INVALID_REQUEST, "not a JSON-RPC request: there should be a method, with params in a list"
-                )
-            if not self.version and request.method != FIRST:
-                self._closing = True
-            method = method_of(request.method, self.version)
-            self._count(method)
-            if silent:
-                return None
-            if self.shared.refusing and self.version:
-                raise RpcError(TIMED_OUT, "server busy - the chain is being reorganised")
-            result = handle(self, method, request.params)
-            if inspect.isawaitable(result):
-                return self._awaited(request.id, method, result)
-            return self._reply(request.id, result)
-        except TwinlockError as error:
-            if silent:
-                self._owed += _ERROR_COST
-                return None
-            return self._refusal(request.id, error)
-        except Exception:
-            log.exception("request failed", method=request.method)
-            return self._error(request.id, INTERNAL_ERROR, "internal server error")
-
-    def _count(self, method: Method) -> None:
-        self.requests += 1
-        self.shared.requests += 1
-        self.shared.requests_by_method[method.name] += 1
-        if self.logged:
-            log.info("request", session=self.number, method=method.name)
-        self._owed += method.cost
-
-    def _reply(self, request_id: Any, result: Any) -> Line:
-        body = body_of(result)
-        self.charge(len(body) / self.env.bandwidth_unit_cost)
-        if len(body) > self.env.max_send - _AROUND:
-            return self._error(request_id, INVALID_REQUEST, f"response too large (over {self.env.max_send:,d} bytes)")
-        return result_line(self._modern, body, request_id)
-
-    async def _awaited(self, request_id: Any, method: Method, result: Awaitable[Any]) -> Line:
-        try:
-            return self._reply(request_id, await result)
-        except asyncio.CancelledError as error:
-            if error.args != (_LATE,):
-                raise
-            return self._error(request_id, TIMED_OUT, "server busy - request timed out")
-        except TwinlockError as error:
-            return self._refusal(request_id, error)
-        except Exception:
-            log.exception("request failed", method=method.name)
-            return self._error(request_id, INTERNAL_ERROR, "internal server error")
-
-    def _refusal(self, request_id: Any, error: TwinlockError) -> bytes:
-        return self._error(request_id, *told(error))
-
-    def _error(self, request_id: Any, number: int, message: str) -> bytes:
-        self._owed += _ERROR_COST
-        return error_line(self._modern, number, message, request_id)
 
     async def _later(self, reply: Awaitable[Line]) -> None:
         self._out.say(await reply)
@@ -374,7 +300,7 @@ class Session(asyncio.Protocol):
                     await self._free.wait()
                 if self._closing:
                     break
-                reply = self._member(member, gathered > self.env.max_send)
+                reply = self._responder.member(member, gathered > self.env.max_send)
                 if reply is not None:
                     replies.append(whole(reply if isinstance(reply, bytes | Large) else await reply))
                     gathered += len(replies[-1])
@@ -387,16 +313,6 @@ class Session(asyncio.Protocol):
         finally:
             self._gather(-gathered)
         self.flush()
-
-    def _member(self, member: msgspec.Raw, full: bool) -> Line | Awaitable[Line] | None:
-        """The answer to a member of a batch. full: the batch's answers are as large as they may be."""
-        try:
-            request = decode_request(member)
-        except FrameError as error:
-            return self._error(None, PARSE_ERROR, str(error))
-        if full and request.id is not msgspec.UNSET:
-            return self._error(request.id, INVALID_REQUEST, "response too large (the batch's answers)")
-        return self._answer(request)
 
     def _gather(self, size: int) -> None:
         """So much more (less) is kept for answers of batches that are not complete."""

@@ -155,18 +155,19 @@ class Shared:
         self.costs = Costs(env, clock)
         self.requests = 0
         self.requests_by_method: Counter[str] = Counter()
+        self.held_since: float | None = None
+        """Seconds of the clock since when the chain is between two states; None while it is not."""
         self._fees: dict[tuple[int, str | None], float] = {}
-        self._held_since: float | None = None
 
     @property
     def held(self) -> bool:
         """Whether the chain is between two states: nothing true can be said of it."""
-        return self._held_since is not None
+        return self.held_since is not None
 
     @property
     def refusing(self) -> bool:
         """Whether that has taken so long that requests are refused rather than kept waiting."""
-        return self._held_since is not None and self.clock.monotonic() - self._held_since >= _PATIENCE
+        return self.held_since is not None and self.clock.monotonic() - self.held_since >= _PATIENCE
 
     async def estimate_fee(self, number: int, mode: str | None) -> float:
         """Coins per 1,000 vbytes; -1 when the node cannot tell. Kept until the tip changes, unless it is -1."""
@@ -178,3 +179,7 @@ class Shared:
                 return -1
             self._fees[key] = rate
         return self._fees[key]
+
+    def forget_fees(self) -> None:
+        """Ask the node anew: the tip has changed."""
+        self._fees.clear()
