@@ -135,8 +135,23 @@ async def test_accounts_outcomes_and_forgiveness(exchange: Exchange, admin: http
     [fail] = (await admin.get(f"/account/{name}/fails")).json()
     assert (fail["outcome"], fail["score"], fail["link"]) == ("preimage_miss", -2, receipt.order_id.hex())
     assert (await admin.post(f"/account/{name}/forgive_user")).json()["forgiven"] is True
+    await trader.note(routes.SCORECHANGED, lambda note: note.reputation.score == 0)
     assert (await admin.get(f"/account/{name}")).json()["reputation"]["score"] == 0
     assert (await admin.get(f"/account/{name}/fails")).json() == []
+
+
+async def test_an_account_is_told_that_it_may_trade_again(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    """A client that hears nothing goes on refusing its owner's orders, as Bison Wallet does."""
+    accounts = exchange.running.manager.accounts
+    accounts.policy = type(accounts.policy)(penalty_threshold=2)
+    trader = await exchange.trader(tiers=1)
+    trader.lies = True
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds))
+    assert (await trader.note(routes.TIERCHANGE)).tier == 0
+    assert (await admin.post(f"/account/{trader.account.hex()}/forgive_user")).json()["unbanned"] is True
+    change = await trader.note(routes.TIERCHANGE, lambda note: note.tier > 0)
+    assert (change.tier, change.reputation.penalties, change.reputation.score) == (1, 0, 0)
 
 
 async def test_prepaid_bonds_are_used_once(exchange: Exchange, admin: httpx.AsyncClient) -> None:

@@ -133,11 +133,8 @@ class Operator:
 
     async def _forgiven(self, account_id: bytes) -> Answer:
         account = await self._load(account_id)
-        before = self._manager.accounts.standing(account)
         stored = await load_account(self._database, account_id)
-        if stored is not None:
-            account.forget_outcomes(stored.points)
-        after = self._manager.accounts.standing(account)
+        before, after = self._manager.reputations.forgive(account, stored.points if stored is not None else ())
         return {
             "accountid": Hex(account_id),
             "forgiven": True,

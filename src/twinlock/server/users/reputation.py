@@ -54,21 +54,32 @@ class Reputations:
             if account is not None:
                 before = self._accounts.standing(account)
                 self._accounts.count(account, own)
-                self.announce(account, before, own[-1].outcome)
+                self._judged(account, before, own[-1].outcome)
 
-    def announce(self, account: Account, before: Standing, cause: Outcome) -> None:
-        """Tell an account how its standing differs from `before`."""
-        after = self._accounts.standing(account)
-        if after.tier != before.tier:
-            reason = cause.name.lower().replace("_", " ")
-            change = TierChange(tier=after.tier, reputation=after.message(), reason=reason)
-            self._hub.send(account.account_id, TIERCHANGE, signed(self._key, change))
-        elif after.score != before.score:
-            self._hub.send(account.account_id, SCORECHANGED, signed(self._key, ScoreChange(reputation=after.message())))
+    def forgive(self, account: Account, left: Iterable[Point]) -> tuple[Standing, Standing]:
+        """Replace a record by what an operator left of it, and tell the account; its standing before and after.
+
+        A client that is not told goes on refusing its owner's orders until it connects again.
+        """
+        before = self._accounts.standing(account)
+        account.forget_outcomes(left)
+        return before, self._tell(account, before, "forgiven by the operator")
+
+    def _judged(self, account: Account, before: Standing, cause: Outcome) -> None:
+        after = self._tell(account, before, cause.name.lower().replace("_", " "))
         if after.tier < min(before.tier, 1):
             self._penalise(account, after, cause)
             for callback in self.on_suspended:
                 callback(account.account_id)
+
+    def _tell(self, account: Account, before: Standing, reason: str) -> Standing:
+        after = self._accounts.standing(account)
+        if after.tier != before.tier:
+            change = TierChange(tier=after.tier, reputation=after.message(), reason=reason)
+            self._hub.send(account.account_id, TIERCHANGE, signed(self._key, change))
+        elif after.score != before.score:
+            self._hub.send(account.account_id, SCORECHANGED, signed(self._key, ScoreChange(reputation=after.message())))
+        return after
 
     def _penalise(self, account: Account, after: Standing, cause: Outcome) -> None:
         details = f"effective tier {after.tier}, score {after.score}: orders are removed until more bond is posted"
