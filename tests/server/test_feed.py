@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +18,11 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from twinlock.protocol import routes
 from twinlock.protocol.orders import Side
+from twinlock.server.comms.listener import Address, listen
+from twinlock.server.http.feed import MarketFeed
 from twinlock.server.http.feed_messages import checksum
+from twinlock.server.http.market_data import MarketData, Page
+from twinlock.server.http.shapes import Trade, TradesQuery
 
 pytestmark = pytest.mark.anyio
 
@@ -134,6 +141,60 @@ async def test_bad_messages_are_refused_and_many_of_them_end_the_link(exchange: 
                 await socket.send("no json")
             while True:
                 await follower.until("error")
+
+
+class Overtaken(MarketData):
+    """The first page of trades is out of date when it comes."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def trades(self, query: TradesQuery) -> Page[Trade]:
+        page = await super().trades(query)
+        if self.meanwhile is not None:
+            work, self.meanwhile = self.meanwhile, None
+            await work()
+        return page
+
+
+@asynccontextmanager
+async def overtaken(exchange: Exchange, meanwhile: Callable[[], Awaitable[None]]) -> AsyncIterator[Follower]:
+    """A follower of a feed whose first page is slow to come."""
+    server = exchange.running
+    data = Overtaken(server.data, server.database, exchange.clock)
+    data.meanwhile = meanwhile
+    feed = MarketFeed(server.hub, data, exchange.clock)
+    listener = await listen(server.hub, exchange.clock, asyncio.Protocol, Address("127.0.0.1", 0), None, feed)
+    port = listener.sockets[0].getsockname()[1]
+    async with listener, connect(f"ws://127.0.0.1:{port}/api/v1/ws") as socket:
+        yield Follower(socket)
+
+
+async def test_no_trade_is_lost_while_the_first_page_is_read(exchange: Exchange) -> None:
+    async with overtaken(exchange, partial(trade, exchange)) as follower:
+        await follower.ask(op="subscribe", channel="trades", ticker_id="LTC_BTC", id=1)
+        [done] = (await follower.until("trades"))["trades"]
+        assert (done["price"], done["type"]) == ("0.1", "buy")
+        assert [message["type"] for message in follower.seen] == ["subscribed", "trades"]
+
+
+async def test_a_defect_is_told_and_the_link_goes_on(exchange: Exchange) -> None:
+    async def fail() -> None:
+        raise ValueError("the disk is gone")
+
+    async with overtaken(exchange, fail) as follower:
+        await follower.ask(op="subscribe", channel="trades", ticker_id="LTC_BTC", id=1)
+        refused = await follower.until("error")
+        assert (refused["id"], refused["error"]["code"]) == (1, "api.internal")
+        await follower.ask(op="subscribe", channel="trades", ticker_id="LTC_BTC", id=2)
+        assert (await follower.until("trades"))["trades"] == []
+
+
+async def test_the_operator_s_switch_ends_new_subscriptions(exchange: Exchange) -> None:
+    async with follow(exchange) as socket:
+        follower = Follower(socket)
+        exchange.running.hub.data_api = False
+        await follower.ask(op="subscribe", channel="book", ticker_id="LTC_BTC", id=1)
+        assert (await follower.until("error"))["error"]["code"] == "api.off"
 
 
 async def test_followers_do_not_hear_the_protocol(exchange: Exchange) -> None:

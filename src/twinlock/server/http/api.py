@@ -24,7 +24,7 @@ from twinlock.server.comms.listener import HttpFactory
 from twinlock.server.comms.meters import Granted
 from twinlock.server.data import DataDesk
 from twinlock.server.http.asyncapi import asyncapi_document
-from twinlock.server.http.errors import ApiError, InternalError
+from twinlock.server.http.errors import ApiError, InternalError, data_api_off
 from twinlock.server.http.market_data import MarketData
 from twinlock.server.http.openapi import openapi_document
 from twinlock.server.http.operations import JSON, Answer, Operation, operations, parse
@@ -95,7 +95,7 @@ class HttpApi:
 
     def _check(self, operation: Operation, granted: Granted | None) -> None:
         if operation.metered and not self._hub.data_api:
-            raise ApiError(503, "api.off", "the data API is switched off", fix="ask the operator")
+            raise data_api_off()
         if granted is not None and not granted.allowed:
             raise ApiError(429, "api.limit", "too many requests", fix=f"wait {granted.wait_s} s")
 

@@ -23,3 +23,8 @@ class InternalError(ApiError):
 
     def __init__(self, *, code: str) -> None:
         super().__init__(500, code, "something that should not happen", fix="look at the server's log")
+
+
+def data_api_off() -> ApiError:
+    """The operator switched it off."""
+    return ApiError(503, "api.off", "the data API is switched off", fix="ask the operator")

@@ -7,8 +7,10 @@ is after it. A market that nobody follows costs nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 import msgspec
+import structlog
 
 from twinlock.protocol.limits import Meter
 from twinlock.protocol.matcher import Match
@@ -20,7 +22,7 @@ from twinlock.server.comms.frames import CloseCode
 from twinlock.server.comms.hub import Hub
 from twinlock.server.comms.link import Link
 from twinlock.server.comms.outgoing import text_frame
-from twinlock.server.http.errors import ApiError
+from twinlock.server.http.errors import ApiError, InternalError, data_api_off
 from twinlock.server.http.feed_messages import (
     Asked,
     BookSnapshot,
@@ -41,6 +43,8 @@ from twinlock.server.http.market_data import MarketData, Units
 from twinlock.server.http.shapes import Level, Problem, Trade, TradesQuery
 from twinlock.server.market.manager import MarketManager
 
+log = structlog.get_logger(__name__)
+
 _STRIKES_MAX = 100
 
 Levels = list[tuple[int, int]]
@@ -53,6 +57,8 @@ class _Following:
         self.market = market
         self.units = units
         self.channels = {"book": Channel(), "trades": Channel(), "ticker": Channel()}
+        self.trades = 0
+        """How often there were trades since the start."""
         self.sequence = 0
         self.told: tuple[Levels, Levels] | None = None
 
@@ -122,6 +128,8 @@ class MarketFeed:
             number = asked.id
             match asked:
                 case Subscribe():
+                    if not self._hub.data_api:
+                        raise data_api_off()
                     await self._subscribe(link, asked)
                 case Unsubscribe():
                     self._following(asked.ticker_id).channels[asked.channel].discard(link)
@@ -129,34 +137,46 @@ class MarketFeed:
                 case Ping():
                     _send(link, Pong(id=number, timestamp=self._clock.now_ms()))
         except ApiError as error:
-            _send(link, FeedProblem(id=number, error=Problem(code=error.code, message=str(error), fix=error.fix)))
+            _refuse(link, number, error)
             link.strikes += 1
             if link.strikes >= _STRIKES_MAX:
                 link.close(CloseCode.POLICY, "too many bad messages")
+        except Exception:
+            log.exception("feed failed", link=link.number)
+            _refuse(link, number, InternalError(code="api.internal"))
 
     # Following
 
     async def _subscribe(self, link: Link, asked: Subscribe) -> None:
+        """The state, and from then on every change of it. Trades that are out of date by then are read again."""
         following = self._following(asked.ticker_id)
-        market, channel = following.market, following.channels[asked.channel]
-        trades: list[Trade] = []
-        if asked.channel == "trades":
-            trades = (await self._data.trades(TradesQuery(ticker_id=asked.ticker_id))).rows[::-1]
-        ticker = await self._data.ticker(market) if asked.channel == "ticker" else None
+        begun = False
+        while not begun:
+            count, page = following.trades, list[Trade]()
+            if asked.channel == "trades":
+                page = (await self._data.trades(TradesQuery(ticker_id=asked.ticker_id))).rows[::-1]
+            begun = await following.market.between_epochs(partial(self._begin, link, asked, following, count, page))
 
-        def begin() -> None:
-            state: Told
-            if ticker is not None:
-                state = TickerNote(ticker=ticker)
-            elif asked.channel == "trades":
-                state = TradesNote(ticker_id=following.units.ticker_id, trades=trades)
-            else:
+    def _begin(self, link: Link, asked: Subscribe, following: _Following, count: int, page: list[Trade]) -> bool:
+        """count: of trades before the page was read. False if there were more since."""
+        state: Told
+        match asked.channel:
+            case "trades" if following.trades != count:
+                return False
+            case "trades":
+                state = TradesNote(ticker_id=following.units.ticker_id, trades=page)
+            case "ticker":
+                state = self._ticker(following)
+            case "book":
                 state = following.snapshot(self._clock.now_ms())
-            _send(link, Subscribed(id=asked.id, channel=asked.channel, ticker_id=following.units.ticker_id))
-            _send(link, state)
-            channel.add(link)
+        _send(link, Subscribed(id=asked.id, channel=asked.channel, ticker_id=following.units.ticker_id))
+        _send(link, state)
+        following.channels[asked.channel].add(link)
+        return True
 
-        await market.between_epochs(begin)
+    def _ticker(self, following: _Following) -> TickerNote:
+        market = following.market
+        return TickerNote(ticker=self._data.ticker_now(market, *market.public.depth(1)))
 
     def _following(self, ticker_id: str) -> _Following:
         found = self._followed.get(ticker_id.upper())
@@ -178,22 +198,22 @@ class MarketFeed:
 
     def traded(self, following: _Following, matches: Iterable[Match], stamp: int) -> None:
         """Tell the trades of an epoch."""
-        channel, units = following.channels["trades"], following.units
-        if not len(channel):
+        channel, units, found = following.channels["trades"], following.units, tuple(matches)
+        if not found:
             return
-        trades = [
-            units.trade(found.id, found.rate, found.quantity, "sell" if _sells(found) else "buy", stamp)
-            for found in matches
-        ]
-        if trades:
+        following.trades += 1
+        if len(channel):
+            trades = [
+                units.trade(match.id, match.rate, match.quantity, "sell" if _sells(match) else "buy", stamp)
+                for match in found
+            ]
             channel.publish(text_frame(encode(TradesNote(ticker_id=units.ticker_id, trades=trades))))
 
     def epoch_over(self, following: _Following) -> None:
         """Tell the ticker."""
-        channel, market = following.channels["ticker"], following.market
+        channel = following.channels["ticker"]
         if len(channel):
-            ticker = self._data.ticker_now(market, *market.public.depth(1))
-            channel.publish(text_frame(encode(TickerNote(ticker=ticker))))
+            channel.publish(text_frame(encode(self._ticker(following))))
 
 
 class _Watcher:
@@ -217,6 +237,10 @@ def _parse(data: bytes) -> Asked:
         return asked
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, "feed.message", str(error), fix="see /api/asyncapi.json") from error
+
+
+def _refuse(link: Link, number: int, error: ApiError) -> None:
+    _send(link, FeedProblem(id=number, error=Problem(code=error.code, message=str(error), fix=error.fix)))
 
 
 def _send(link: Link, message: Told) -> None:
