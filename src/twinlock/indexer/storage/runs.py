@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 
 from twinlock.indexer.storage.disk import Disk
-from twinlock.indexer.storage.manifest import MANIFESTS, DamagedError, Run
+from twinlock.indexer.storage.manifest import DamagedError, Run
 from twinlock.indexer.storage.piece import SECTIONS, Piece
 from twinlock.indexer.storage.spill import OutsideSort, Spill
 from twinlock.kernels import index as kernel
@@ -152,9 +152,3 @@ def remove_run(disk: Disk, name: str) -> None:
     """Delete a run's files."""
     for section in SECTIONS:
         disk.remove(f"{name}/{section}")
-
-
-def stray_files(disk: Disk, runs: Sequence[Run], log: str, unfinished: set[str]) -> list[str]:
-    """Files that a broken-off change left behind."""
-    known = {f"{run.name}/{section}" for run in runs for section in SECTIONS} | {log} | MANIFESTS | unfinished
-    return [name for name in disk.names() if name not in known]

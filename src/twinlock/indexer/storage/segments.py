@@ -15,7 +15,7 @@ import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -34,17 +34,14 @@ from twinlock.indexer.storage.manifest import (
     read_manifest,
     write_manifest,
 )
+from twinlock.indexer.storage.opening import open_runs, remove_everything, sweep
 from twinlock.indexer.storage.piece import REPLACED, Piece, TouchedPiece, block_piece, merge_pieces
 from twinlock.indexer.storage.piece_row import PieceRow
-from twinlock.indexer.storage.runs import open_run, remove_run, stray_files, verified_run, write_merged
+from twinlock.indexer.storage.runs import open_run, remove_run, verified_run, write_merged
 from twinlock.indexer.storage.seam import Spot
 from twinlock.kernels import index as kernel
 from twinlock.kernels.scan import HASHX, Scan
 from twinlock.seams import Entropy
-
-_SPILLED = ("fundings/", "spendings/", "touches/", "coins/", "lookups/", "points/")
-_OURS = ("manifest", "log-", "run-", "merged-", "bulk", *_SPILLED)
-"""How the names of an index's files and folders begin."""
 
 _FAN = 8
 """Pieces of one size that are merged into one."""
@@ -88,10 +85,9 @@ class SegmentStorage(PieceRow):
             )
         mend_manifest(disk, self._manifest)
         super().__init__()
-        self.damage = self._open_runs()
+        self._pieces, self._manifest, self.damage = open_runs(disk, self._manifest, verified_at_once)
         """What was damaged and is left out; empty when nothing was."""
-        unfinished = set() if self._pieces else unfinished_files(disk)
-        self._sweep(unfinished)
+        sweep(disk, self._manifest, set() if self._pieces else unfinished_files(disk))
         self._log = BlockLog(disk, self._manifest.log)
         self._renew()
         self._replay()
@@ -109,28 +105,6 @@ class SegmentStorage(PieceRow):
         self._manifest = msgspec.structs.replace(self._manifest, format=FORMAT)
         with suppress(OSError):  # a full disk: it is found right once more at the next start
             write_manifest(self._disk, self._manifest)
-
-    def _open_runs(self) -> str:
-        """Map the runs. Those before a damaged one stay, what follows is left out; in words. Raises DamagedError."""
-        runs = self._manifest.runs
-        for number, run in enumerate(runs):
-            try:
-                self._pieces.append(open_run(self._disk, run, run.size <= self._verified_at_once))
-            except DamagedError as error:
-                if not number:
-                    raise
-                serial = self._manifest.serial + 1
-                left: dict[str, Any] = {"serial": serial, "runs": runs[:number], "log": f"log-{serial}"}
-                self._manifest = msgspec.structs.replace(self._manifest, **left)
-                write_manifest(self._disk, self._manifest)
-                return f"{error}; the index goes on from height {run.first_height - 1}"
-        return ""
-
-    def _sweep(self, unfinished: set[str]) -> None:
-        """Remove what a broken-off change left; files that are not ours stay."""
-        for name in stray_files(self._disk, self._manifest.runs, self._manifest.log, unfinished):
-            if name.startswith(_OURS):
-                self._disk.remove(name)
 
     def _replay(self) -> None:
         """Take in what the log holds, as far as it fits together."""
@@ -400,7 +374,7 @@ class SegmentStorage(PieceRow):
         self._log.close()
         self._manifest, self._log, self._pieces = manifest, log, []
         self._renew()
-        self._sweep(set())
+        sweep(self._disk, self._manifest, set())
 
     def close(self) -> None:
         """Sync and let go."""
@@ -425,9 +399,7 @@ def open_storage(
         storage = opened()
         return storage, storage.damage
     except DamagedError as error:
-        for name in disk.names():
-            if name.startswith(_OURS):
-                disk.remove(name)
+        remove_everything(disk)
         storage = opened()
         storage.damage = f"{error}; the index is built anew"
         return storage, storage.damage
