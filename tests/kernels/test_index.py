@@ -31,7 +31,7 @@ def build(kernel: ModuleType, blocks: list[Block]) -> Any:
         header, hashes, offsets = builder.add(block.raw)
         scan = scan_block(block.raw)
         assert (header, hashes, offsets) == (scan.header, scan.txids, scan.offsets)
-        rows.append(index_plain.BLOCK.pack(count, heads, 0, 0, len(block.raw), 0))
+        rows.append(index.BLOCK.pack(count, heads, 0, 0, len(block.raw), 0))
         txids.append(hashes)
         heads += len(header)
         count += len(hashes) // 32
@@ -51,7 +51,7 @@ def stack(kernel: ModuleType, blocks: list[Block]) -> tuple[Any, ...]:
     for height, block in enumerate(blocks):
         scan = scan_block(block.raw)
         outputs = scan.outputs if height else b""
-        row = index_plain.BLOCK.pack(count, 0, 0, 0, len(block.raw), 0)
+        row = index.BLOCK.pack(count, 0, 0, 0, len(block.raw), 0)
         sections = kernel.connect(segments, scan.txids, outputs, scan.inputs)
         segments += (kernel.Segment(height, count, row, scan.txids, *sections),)
         count += scan.tx_count
@@ -64,7 +64,7 @@ def merged(kernel: ModuleType, blocks: list[Block], segments: tuple[Any, ...], c
     txids = b"".join(scan.txids for scan in scans)
     rows, count = [], segments[cut].first_tx
     for scan in scans:
-        rows.append(index_plain.BLOCK.pack(count, 0, 0, 0, 0, 0))
+        rows.append(index.BLOCK.pack(count, 0, 0, 0, 0, 0))
         count += scan.tx_count
     sections = kernel.merge(segments[cut:], txids)
     return (*segments[:cut], kernel.Segment(cut, segments[cut].first_tx, b"".join(rows), txids, *sections))
@@ -74,7 +74,7 @@ def in_parts(kernel: ModuleType, segments: tuple[Any, ...], bits: int) -> tuple[
     """What `merge` gives, made part by part."""
     scripts = history = coins = points = spends = b""
     for part in range(1 << bits):
-        before = len(scripts) // index.SCRIPT.size, len(history) // 4, len(coins) // index_plain.COIN.size
+        before = len(scripts) // index.SCRIPT.size, len(history) // 4, len(coins) // index.COIN.size
         more = kernel.merge_part(segments, part, bits, *before)
         scripts, history, coins, points, spends = (
             a + b for a, b in zip((scripts, history, coins, points, spends), more, strict=True)

@@ -1,6 +1,6 @@
 """The index kernel: builds the sections of a segment, and answers wallets from a tuple of segments.
 
-The compiled kernel where it could be built, else its plain twin; `index_plain` says what the sections are.
+The compiled kernel where it could be built, else its plain twin; `segment_plain` says what the sections are.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twinlock.kernels import index_plain
-from twinlock.kernels.index_plain import (
+from twinlock.kernels.index_plain import names
+from twinlock.kernels.segment_plain import (
     BLOCK,
     COIN,
     HISTORY_ROW,
@@ -20,7 +21,6 @@ from twinlock.kernels.index_plain import (
     UNSPENT_ROW,
     Buffer,
     Sections,
-    names,
 )
 
 if TYPE_CHECKING:

@@ -1,111 +1,37 @@
 """The plain twin of the index kernel: the same sections, byte for byte, from short and obvious code.
 
-A segment covers consecutive blocks and holds, in rows of fixed size (little-endian, numbers counted from its first
-transaction):
-
-    blocks     BLOCK     first transaction (absolute), offset of the header, file, position in it, size
-    txids      32 bytes  in chain order
-    lookup     uint64    first 4 bytes of the hash as a big-endian number << 32 | transaction; sorted
-    scripts    SCRIPT    hashX, first entry in `history`, first row in `coins`; sorted; a closing row gives the ends
-    history    uint32    transactions that touch the script, ascending
-    coins      COIN      outputs that the segment itself does not spend: transaction, vout, value
-    outpoints  OUTPOINT  the same sorted by transaction and vout: transaction, vout, row in `scripts`
-    spends     SPEND     what it spends of older segments: hashX, vout, transaction (absolute), value, spender; sorted
-
-An index is a tuple of segments, oldest first: newer ones take away from older ones.
+`segment_plain` says what the sections are.
 """
 
 from __future__ import annotations
 
 import struct
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from itertools import groupby, islice, pairwise
-from typing import NamedTuple
+from itertools import groupby, islice
 
 from twinlock.kernels.merkle_plain import merkle_branch_json as merkle_branch_json
 from twinlock.kernels.merkle_plain import merkle_root as merkle_root
 from twinlock.kernels.merkle_plain import merkle_tree as merkle_tree
 from twinlock.kernels.scan_plain import HASHX, INPUT, OUTPUT, scan_block
-
-BLOCK = struct.Struct("<QIIIIQ")
-SCRIPT = struct.Struct("<11sIBI")
-COIN = struct.Struct("<IIQ")
-LOOKUP = struct.Struct("<Q")
-OUTPOINT = struct.Struct("<III")
-SPEND = struct.Struct("<11sxIQQII")
-HISTORY_ROW = struct.Struct("<32sI")
-UNSPENT_ROW = struct.Struct("<32sIII4xQ")
-POINT = struct.Struct("<32sI")
-
-PARTS = 256
-_LAST = b"\xff" * HASHX
-
-Buffer = bytes | bytearray | memoryview
-Sections = tuple[bytes, bytes, bytes, bytes, bytes, bytes]
-"""lookup, scripts, history, coins, outpoints, spends"""
-
-
-class _Coin(NamedTuple):
-    hashx: bytes
-    tx: int
-    vout: int
-    value: int
-
-
-class _Spend(NamedTuple):
-    hashx: bytes
-    funding: int
-    vout: int
-    value: int
-    spender: int
-
-
-class Segment:
-    """One immutable piece of the index."""
-
-    def __init__(
-        self,
-        first_height: int,
-        first_tx: int,
-        blocks: Buffer,
-        txids: Buffer,
-        lookup: Buffer,
-        scripts: Buffer,
-        history: Buffer,
-        coins: Buffer,
-        outpoints: Buffer,
-        spends: Buffer,
-        /,
-    ) -> None:
-        self.first_height = first_height
-        self.first_tx = first_tx
-        self.starts = [row[0] - first_tx for row in BLOCK.iter_unpack(blocks)]
-        self.txids = [bytes(txids[at : at + 32]) for at in range(0, len(txids), 32)]
-        self.numbers = {tx_hash: number for number, tx_hash in enumerate(self.txids)}
-        entries = [row[0] for row in struct.iter_unpack("<I", history)]
-        rows = list(COIN.iter_unpack(coins))
-        if len(lookup) % 8 or len(outpoints) % OUTPOINT.size or len(txids) % 32 or not scripts:
-            raise ValueError("a section is not made of whole rows")
-        if txids and not blocks:
-            raise ValueError("there are transactions, but no block")
-        names = [(row[0], row[1] + (row[2] << 32), row[3]) for row in SCRIPT.iter_unpack(scripts)]
-        self.history: dict[bytes, list[int]] = {}
-        self.coins: dict[bytes, list[_Coin]] = {}
-        self.owners: dict[tuple[int, int], _Coin] = {}
-        for (name, first, coin), (_, end, coin_end) in pairwise(names):
-            self.history[name] = entries[first:end]
-            self.coins[name] = [_Coin(name, *row) for row in rows[coin:coin_end]]
-            self.owners |= {(row.tx, row.vout): row for row in self.coins[name]}
-        self.spends = [_Spend(n, tx, vout, value, by) for n, vout, tx, value, by, _ in SPEND.iter_unpack(spends)]
-
-    def block_of(self, tx: int) -> int:
-        """The block, counted from the segment's first, that holds a transaction."""
-        return bisect_right(self.starts, tx) - 1
-
-
-Segments = tuple[Segment, ...]
+from twinlock.kernels.segment_plain import (
+    COIN,
+    HISTORY_ROW,
+    LAST,
+    LOOKUP,
+    OUTPOINT,
+    PARTS,
+    POINT,
+    SCRIPT,
+    SPEND,
+    UNSPENT_ROW,
+    Buffer,
+    Coin,
+    Sections,
+    Segments,
+    Spend,
+)
+from twinlock.kernels.segment_plain import Segment as Segment
 
 
 def lookup(txids: Buffer, first: int = 0, /) -> bytes:
@@ -126,7 +52,7 @@ def sort_outpoints(rows: Buffer, /) -> bytes:
 
 
 def _assemble(
-    touches: Iterable[tuple[bytes, int]], coins: Iterable[_Coin], before: tuple[int, int, int], close: bool
+    touches: Iterable[tuple[bytes, int]], coins: Iterable[Coin], before: tuple[int, int, int], close: bool
 ) -> tuple[bytes, bytes, bytes, list[tuple[int, int, int]]]:
     """(scripts, history, coins, outpoints not yet sorted); `before`: scripts, entries and coins already given away."""
     scripts: list[bytes] = []
@@ -143,7 +69,7 @@ def _assemble(
             kept.append(COIN.pack(coin.tx, coin.vout, coin.value))
     if close:
         entry = before[1] + len(entries)
-        scripts.append(SCRIPT.pack(_LAST, entry & 0xFFFFFFFF, entry >> 32, before[2] + len(kept)))
+        scripts.append(SCRIPT.pack(LAST, entry & 0xFFFFFFFF, entry >> 32, before[2] + len(kept)))
     return b"".join(scripts), struct.pack(f"<{len(entries)}I", *entries), b"".join(kept), points
 
 
@@ -151,12 +77,12 @@ def _outpoints(points: Iterable[tuple[int, int, int]]) -> bytes:
     return b"".join(OUTPOINT.pack(*point) for point in sorted(points))
 
 
-def _spends(spends: Iterable[_Spend]) -> bytes:
+def _spends(spends: Iterable[Spend]) -> bytes:
     return b"".join(SPEND.pack(s.hashx, s.vout, s.funding, s.value, s.spender, 0) for s in sorted(spends))
 
 
 def _sections(
-    touches: Iterable[tuple[bytes, int]], coins: Iterable[_Coin], spends: Iterable[_Spend], txids: Buffer
+    touches: Iterable[tuple[bytes, int]], coins: Iterable[Coin], spends: Iterable[Spend], txids: Buffer
 ) -> Sections:
     scripts, history, kept, points = _assemble(touches, coins, (0, 0, 0), close=True)
     return lookup(txids), scripts, history, kept, _outpoints(points), _spends(spends)
@@ -165,7 +91,7 @@ def _sections(
 def connect(segments: Segments, txids: Buffer, outputs: Buffer, inputs: Buffer, /) -> Sections:
     """The sections of a block on top of the segments. Raises KeyError when an input spends what they do not hold."""
     hashes = [bytes(txids[at : at + 32]) for at in range(0, len(txids), 32)]
-    own = {(hashes[tx], vout): _Coin(name, tx, vout, value) for tx, vout, value, name in OUTPUT.iter_unpack(outputs)}
+    own = {(hashes[tx], vout): Coin(name, tx, vout, value) for tx, vout, value, name in OUTPUT.iter_unpack(outputs)}
     touches = {(coin.hashx, coin.tx) for coin in own.values()}
     spends = []
     for row, (prev, vout, spender) in enumerate(INPUT.iter_unpack(inputs)):
@@ -175,7 +101,7 @@ def connect(segments: Segments, txids: Buffer, outputs: Buffer, inputs: Buffer, 
         for segment in reversed(segments):
             coin = segment.owners.get((segment.numbers.get(prev, -1), vout))
             if coin:
-                spends.append(_Spend(coin.hashx, segment.first_tx + coin.tx, vout, coin.value, spender))
+                spends.append(Spend(coin.hashx, segment.first_tx + coin.tx, vout, coin.value, spender))
                 touches.add((coin.hashx, spender))
                 break
         else:
@@ -183,7 +109,7 @@ def connect(segments: Segments, txids: Buffer, outputs: Buffer, inputs: Buffer, 
     return _sections(touches, own.values(), spends, txids)
 
 
-def _merged(segments: Segments) -> tuple[set[tuple[bytes, int]], list[_Coin], list[_Spend]]:
+def _merged(segments: Segments) -> tuple[set[tuple[bytes, int]], list[Coin], list[Spend]]:
     """(touches, coins, spends) of adjacent segments as one."""
     first = segments[0].first_tx
     spends = [s._replace(spender=s.spender + g.first_tx - first) for g in segments for s in g.spends]
@@ -243,9 +169,9 @@ class Builder:
         if len(seed) != 64:
             raise ValueError("the seed is 64 bytes long")
         self._txs = txs
-        self._coins: dict[tuple[bytes, int], _Coin] = {}
+        self._coins: dict[tuple[bytes, int], Coin] = {}
         self._spent: list[tuple[tuple[bytes, int], int]] = []
-        self._parts: list[tuple[set[tuple[bytes, int]], list[_Coin]]] = [(set(), []) for _ in range(PARTS)]
+        self._parts: list[tuple[set[tuple[bytes, int]], list[Coin]]] = [(set(), []) for _ in range(PARTS)]
         self._given = (0, 0, 0)
         self._points: list[tuple[int, int, int]] = []
 
@@ -257,7 +183,7 @@ class Builder:
         if merkle_root(scan.txids) != scan.header[36:68]:
             raise ValueError("the block's transactions are not those of its header")
         for tx, vout, value, name in OUTPUT.iter_unpack(scan.outputs if self._txs and not coinless else b""):
-            self._coins[scan.txids[32 * tx : 32 * tx + 32], vout] = _Coin(name, self._txs + tx, vout, value)
+            self._coins[scan.txids[32 * tx : 32 * tx + 32], vout] = Coin(name, self._txs + tx, vout, value)
         self._spent += [((prev, vout), self._txs + tx) for prev, vout, tx in INPUT.iter_unpack(scan.inputs)]
         self._txs += scan.tx_count
         return scan.header, scan.txids, scan.offsets
