@@ -17,6 +17,7 @@ import tomlkit
 from tests.server.live_world import Indexer, LiveServer, PaidChain, command, indexers
 from tests.server.trader import Trader
 
+from twinlock.chain.bip32 import HDKey
 from twinlock.chain.coins import Network, coin
 from twinlock.protocol import routes
 from twinlock.protocol.constants import PREPAID_ASSET_ID
@@ -114,21 +115,38 @@ async def test_init_makes_a_whole_exchange_and_overwrites_nothing(tmp_path: Path
 
 async def test_the_wizard_asks_for_what_is_missing(tmp_path: Path, chains: list[Indexer]) -> None:
     path = tmp_path / "server.toml"
-    answers = [
-        "regtest",
-        "ltc_btc",
-        chains[1].url,
-        "",
-        chains[0].url,
-        "",
-        "0.01",
-        "127.0.0.1:7999",
-        "dex.example",
-        "",
-        "",
+    private = HDKey.from_seed(bytes(32))
+    asked = [
+        ("regtset", "'regtset' is not one of mainnet, testnet, regtest"),
+        ("regtest", ""),
+        ("ltc", "'ltc' is no market: write BASE_QUOTE"),
+        ("ltc_xyz", "xyz"),
+        ("ltc_btc", ""),
+        ("localhost", "'localhost' is not an Electrum server's address"),
+        (chains[1].url, ""),
+        ("xpub", "bond_xpub of ltc"),
+        (private.text(LTC), "bond_xpub of ltc is a private key"),
+        (private.neuter().text(LTC), ""),
+        (chains[0].url, ""),
+        ("", ""),
+        ("cheap", "not a decimal number: 'cheap'"),
+        ("0", "a price of 0 is not above 0"),
+        ("0.01", ""),
+        ("7999", "server.listen '7999' has no port"),
+        ("127.0.0.1:79990", "there is no such port"),
+        ("127.0.0.1:7999", ""),
+        ("dex.example", ""),
+        ("", ""),
+        ("", ""),
     ]
-    code, out, err = await command("init", path, given="\n".join(answers) + "\n")
+    code, out, err = await command("init", path, given="\n".join(answer for answer, _ in asked) + "\n")
     assert code == 0, (out, err)
+    told = [line for line in out.splitlines() if line.startswith("Error: ") or ": Error: " in line]
+    expected = [complaint for _, complaint in asked if complaint]
+    assert len(told) == len(expected)
+    assert all(complaint in line for complaint, line in zip(expected, told, strict=True)), told
+    code, out, err = await command("init", path)
+    assert (code, "Network" in out, "is there already" in err) == (1, False, True)
     config = load_config(path)
     assert config.server.listen == "127.0.0.1:7999"
     assert config.server.names == ("dex.example",)

@@ -9,7 +9,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -18,18 +17,16 @@ import uvloop
 from rich.markup import escape
 from rich.table import Table
 
-from twinlock.chain.coins import Network, coin
 from twinlock.cli.answers import answer, json_option, show
 from twinlock.cli.libraries import adopt_logs
 from twinlock.cli.server_admin import admin
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.cli.server_init import init
+from twinlock.seams import SystemClock
 from twinlock.server.app import Server
-from twinlock.server.config import DEFAULT_PORT, Config, load_config
+from twinlock.server.config import Config, load_config
 from twinlock.server.db import backup as backups
 from twinlock.server.process import ClaimError, State, become, claimed, inherited, running, settled
-from twinlock.server.setup import wizard
 from twinlock.server.setup.doctor import Finding, examine
-from twinlock.server.setup.wizard import Answers, CoinAnswers
 from twinlock.web.operator import pages
 
 log = structlog.get_logger(__name__)
@@ -42,98 +39,6 @@ config_option = click.option(
 @click.group()
 def server() -> None:
     """Run an exchange."""
-
-
-@server.command()
-@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), default="server.toml")
-@click.option("--network", type=click.Choice([str(network) for network in Network]), help="Where every asset lives.")
-@click.option("--electrum", "indexers", multiple=True, metavar="COIN=URL", help="An indexer of COIN; several stand by.")
-@click.option("--market", "markets", multiple=True, metavar="BASE_QUOTE", help="A market, such as ltc_btc.")
-@click.option("--price", "prices", multiple=True, metavar="MARKET=PRICE", help="Roughly; sizes the lots.")
-@click.option("--listen", help="host:port for clients.")
-@click.option("--onion-listen", default="", help="host:port for an onion service on this machine.")
-@click.option("--name", "names", multiple=True, help="A name or address that clients type.")
-@click.option("--db-url", default="", help="SQLAlchemy URL of PostgreSQL; SQLite without it.")
-@click.option("--bond-xpub", "xpubs", multiple=True, metavar="COIN=XPUB", help="Where you are paid in COIN.")
-@click.option("--key-password-file", type=click.Path(exists=True, path_type=Path), help="Password of the signing key.")
-@click.option("--yes", is_flag=True, help="Ask nothing: take the options, and the defaults for the rest.")
-@json_option
-def init(path: Path, yes: bool, key_password_file: Path | None, as_json: bool, **given: Any) -> None:
-    """Write a whole exchange beside PATH: configuration, signing key, certificate, passwords, systemd unit."""
-    answers = _answers(given, ask=not yes)
-    password = key_password_file.read_text().rstrip("\r\n") if key_password_file else ""
-    if not yes and not password:
-        password = click.prompt(
-            "Password of the signing key (empty: a random one)",
-            default="",
-            show_default=False,
-            hide_input=True,
-            confirmation_prompt=True,
-        )
-    written = wizard.write_all(path, answers, password, SystemClock(), SystemEntropy())
-    lines = (
-        *map(str, written.files),
-        f"Public key: {written.public_key}",
-        "Keep a copy of the signing key and its password elsewhere: accounts belong to this key.",
-        f"Next: twinlock server doctor --config {path}, then: twinlock server run --config {path}",
-    )
-    answer({"files": written.files, "public_key": written.public_key}, "\n".join(lines), as_json=as_json)
-
-
-def _answers(given: dict[str, Any], *, ask: bool) -> Answers:
-    """What the options say, the rest asked for or by default."""
-
-    def settle(value: Any, question: str, default: str) -> Any:
-        return value or (click.prompt(question, default=default) if ask else default)
-
-    network = Network(settle(given["network"], "Network (mainnet, testnet, regtest)", "regtest"))
-    markets = given["markets"] or tuple(settle(None, "Markets, base_quote, separated by spaces", "ltc_btc").split())
-    symbols = dict.fromkeys(symbol for market in markets for symbol in market.split("_", 1))
-    indexers, xpubs = _by_coin(given["indexers"]), dict(_pair(text) for text in given["xpubs"])
-    coins = []
-    for number, symbol in enumerate(symbols):
-        name = coin(symbol, network).name
-        default = f"tcp://127.0.0.1:{_FIRST_INDEXER_PORT + number * 1_000}"
-        servers = indexers.get(symbol) or tuple(settle(None, f"Indexers of {name}, best first", default).split())
-        xpub = xpubs.get(symbol, "")
-        if ask and not xpub:
-            xpub = click.prompt(f"Extended public key you are paid to in {name}", default="", show_default=False)
-        coins.append(CoinAnswers(symbol=symbol, electrum=servers, bond_xpub=xpub))
-    prices = dict(_pair(text) for text in given["prices"])
-    for market in markets if ask else ():
-        if market not in prices:
-            prices[market] = click.prompt(f"Price in {market}, roughly (it sizes the lots)", default="0.01")
-    listen = settle(given["listen"], "Address for clients", f"127.0.0.1:{DEFAULT_PORT}")
-    names = given["names"]
-    if ask and not names:
-        names = tuple(click.prompt("Names that clients type", default="", show_default=False).split())
-    return Answers(
-        network=network,
-        coins=tuple(coins),
-        markets=tuple(markets),
-        listen=listen,
-        names=names,
-        onion_listen=given["onion_listen"],
-        db_url=given["db_url"],
-        prices=prices,
-    )
-
-
-_FIRST_INDEXER_PORT = 50_001
-
-
-def _by_coin(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for symbol, url in map(_pair, texts):
-        found[symbol] = (*found.get(symbol, ()), url)
-    return found
-
-
-def _pair(text: str) -> tuple[str, str]:
-    symbol, mark, value = text.partition("=")
-    if not mark:
-        raise click.BadParameter(f"{text!r} is not COIN=VALUE")
-    return symbol, value
 
 
 @server.command()
@@ -298,4 +203,5 @@ async def _restartable(path: Path) -> bool:
     return process.returncode == 0
 
 
+server.add_command(init)
 server.add_command(admin)

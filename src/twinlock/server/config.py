@@ -43,6 +43,7 @@ Symbol = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9.]+$")]
 DEFAULT_PORT = 7232
 _MINUTE_MS = 60_000
 _HOUR_S = 3_600
+_PORT_MAX = 65_535
 
 
 class ServerSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -151,6 +152,8 @@ def load_config(path: Path) -> Config:
         text = path.read_text()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", fix="name a readable file with --config") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"cannot read {path}: it is not UTF-8", fix="name a TOML file with --config") from error
     config = parse_config(text)
     named = {name: getattr(config.server, name) for name in ("data_dir", "password_file", "admin_password_file")}
     found = {name: path.parent / file for name, file in named.items() if file is not None}
@@ -177,8 +180,8 @@ def _check(config: Config) -> None:
     server = config.server
     for name in ("listen", "onion_listen", "admin_listen"):
         address: str = getattr(server, name)
-        if (address or name == "listen") and not address.rpartition(":")[2].isdigit():
-            raise ConfigError(f"server.{name} {address!r} has no port", fix='write "host:port"')
+        if address or name == "listen":
+            check_address(name, address)
     if server.onion_listen and not _loopback(server.onion_listen):
         raise ConfigError("onion_listen is plain and must stay on this machine", fix="listen on 127.0.0.1")
     if server.admin_listen and server.admin_password_file is None:
@@ -201,6 +204,15 @@ def _check(config: Config) -> None:
         raise ConfigError("lock times are fixed on mainnet", fix="remove lock_time_maker_s and lock_time_taker_s")
     if server.lock_time_taker_s >= server.lock_time_maker_s:
         raise ConfigError("the taker's lock must end before the maker's", fix="raise lock_time_maker_s")
+
+
+def check_address(setting: str, address: str) -> None:
+    """Raises ConfigError for what is no host and port."""
+    _, colon, port = address.rpartition(":")
+    if not colon or not port.isdecimal() or not port.isascii():
+        raise ConfigError(f"server.{setting} {address!r} has no port", fix='write "host:port"')
+    if int(port) > _PORT_MAX:
+        raise ConfigError(f"server.{setting} {address!r}: there is no such port", fix=f"use one up to {_PORT_MAX}")
 
 
 def _split(address: str) -> tuple[str, int]:

@@ -159,6 +159,8 @@ def default_lot(base: Coin, quote: Coin, price: str) -> int:
     The price may fall to half before the lot is worth too little.
     """
     rate = parse_rate(price, base.conversion_factor, quote.conversion_factor)
+    if rate < 1:
+        raise SetupError(f"a price of {price} is not above 0", fix="say roughly what one base coin costs")
     least = family_of(base).min_lot(_max_fee_rate(base)), family_of(quote).min_lot(_max_fee_rate(quote))
     return _round_up(2 * max(least[0], quote_to_base(rate, least[1])))
 
@@ -199,17 +201,13 @@ def write_all(path: Path, answers: Answers, key_password: str, clock: Clock, ent
 
     key_password: "" makes one. The admin password is always made here.
     """
+    refuse_to_overwrite(path)
     text, folder = configuration(answers), path.parent.absolute()
     data = folder / DATA_FOLDER
     secrets = {folder / KEY_PASSWORD_FILE: key_password or entropy.token(24).hex()}
     if answers.admin:
         secrets[folder / ADMIN_PASSWORD_FILE] = entropy.token(16).hex()
     unit = folder / UNIT_FILE
-    for target in (path, *secrets, unit, data / KEY_FILE, data / TLS_FOLDER / "server.cert"):
-        if target.exists():
-            raise SetupError(
-                f"{target} is there already", fix="name a configuration in another folder, or move it away"
-            )
     data.mkdir(parents=True, exist_ok=True, mode=0o700)
     for target, secret in secrets.items():
         _write(target, f"{secret}\n", 0o600)
@@ -220,6 +218,18 @@ def write_all(path: Path, answers: Answers, key_password: str, clock: Clock, ent
     _write(unit, systemd_unit(load_config(path), path.absolute()), 0o644)
     made = (path, *secrets, data / KEY_FILE, certificate.certificate, certificate.key, unit)
     return Written(made, key.public.hex())
+
+
+def refuse_to_overwrite(path: Path) -> None:
+    """Raises SetupError if anything is there that would be written beside `path`."""
+    folder = path.parent.absolute()
+    data = folder / DATA_FOLDER
+    beside = (folder / name for name in (KEY_PASSWORD_FILE, ADMIN_PASSWORD_FILE, UNIT_FILE))
+    for target in (path, *beside, data / KEY_FILE, data / TLS_FOLDER / "server.cert"):
+        if target.exists():
+            raise SetupError(
+                f"{target} is there already", fix="name a configuration in another folder, or move it away"
+            )
 
 
 def systemd_unit(config: Config, path: Path) -> str:
