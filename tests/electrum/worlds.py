@@ -22,7 +22,7 @@ from twinlock.electrum.simulated import SimulatedServer
 from twinlock.electrum.simulated_chain import SimulatedChain
 from twinlock.electrum.view import ChainView
 from twinlock.kernels.ripemd160 import hash160
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.seams import SeededEntropy, SystemClock
 from twinlock.simnet import services
 from twinlock.simnet.node import Node
 from twinlock.simnet.processes import Processes
@@ -74,7 +74,7 @@ class SimulatedWorld:
             self.coin,
             ["tcp://simulated:1"],
             clock=SystemClock(),
-            entropy=SystemEntropy(),
+            entropy=SeededEntropy(1),
             dial=self.server.dial,
             patience=PATIENCE_S,
         )
@@ -113,7 +113,7 @@ class RealWorld:
 
     def view(self) -> ChainView:
         server = f"tcp://127.0.0.1:{self._indexer.port}"
-        return ChainView(self.coin, [server], clock=SystemClock(), entropy=SystemEntropy(), patience=PATIENCE_S)
+        return ChainView(self.coin, [server], clock=SystemClock(), entropy=SeededEntropy(1), patience=PATIENCE_S)
 
     async def height(self) -> int:
         return await self.node.height()

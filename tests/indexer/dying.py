@@ -14,7 +14,7 @@ from pathlib import Path
 from twinlock.indexer.controller import Controller
 from twinlock.indexer.env import Env, Service
 from twinlock.indexer.storage.disk import Appender, RealDisk
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.seams import SeededEntropy, SystemClock
 
 
 class DyingDisk(RealDisk):
@@ -84,7 +84,7 @@ async def main(url: str, folder: Path, dies_at: int, port: int, count: Path) -> 
         sys.stdout.write("ready\n")
         sys.stdout.flush()
 
-    await Controller(env, SystemClock(), SystemEntropy(), disk=disk).run(ready)
+    await Controller(env, SystemClock(), SeededEntropy(1), disk=disk).run(ready)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from twinlock.indexer.storage.disk import MemoryDisk
 from twinlock.indexer.storage.memory import MemoryStorage
 from twinlock.indexer.storage.segments import SegmentStorage
 from twinlock.kernels.scan import INPUT, OUTPUT, Scan, hashx, scan_block, sha256d
-from twinlock.seams import SeededEntropy, SystemClock, SystemEntropy
+from twinlock.seams import SeededEntropy, SystemClock
 from twinlock.simnet.ports import free_ports
 from twinlock.simnet.simulated_node import SimulatedNode
 
@@ -106,7 +106,7 @@ async def serving(node: SimulatedNode, folder: Path, **settings: Any) -> AsyncIt
         poll_ms=20,
         **settings,
     )
-    controller = Controller(env, SystemClock(), SystemEntropy())
+    controller = Controller(env, SystemClock(), SeededEntropy(1))
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(controller.run(ready.set_result))
     try:

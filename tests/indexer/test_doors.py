@@ -32,7 +32,7 @@ from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.peer_network import RealNetwork
 from twinlock.indexer.peers import PeerError, PeerManager
 from twinlock.indexer.trouble import DISK, UNEXPECTED, Troubles
-from twinlock.seams import SystemClock, SystemEntropy, VirtualClock
+from twinlock.seams import SeededEntropy, SystemClock, VirtualClock
 from twinlock.simnet.ports import free_ports
 
 HELLO = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "server.version", "params": ["x", "1.4"]})
@@ -98,7 +98,7 @@ async def test_an_address_that_is_taken_is_named(protocol: str, tmp_path: Path) 
         env = Env(
             coin="btc", network="regtest", daemon_url="http://127.0.0.1:1", data_dir=tmp_path, services=(service,)
         )
-        controller = Controller(env, VirtualClock(), SystemEntropy())
+        controller = Controller(env, VirtualClock(), SeededEntropy(1))
         with pytest.raises(DoorError, match="already in use"):  # though there is no node yet
             await controller.run(lambda _: None)
 
@@ -116,7 +116,7 @@ class Desk:
         self.bans = w.shared.bans
         env = Env(network="mainnet", data_dir=Path())
         self.peers = PeerManager(
-            env, coin("btc", "mainnet"), w.storage, SystemClock(), SystemEntropy(), RealNetwork(), self.bans
+            env, coin("btc", "mainnet"), w.storage, SystemClock(), SeededEntropy(1), RealNetwork(), self.bans
         )
         self.sessions, self.shared = w.manager, w.shared
         self.storage, self.view, self.mempool = w.storage, w.view, w.mempool

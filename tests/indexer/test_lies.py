@@ -17,7 +17,7 @@ from tests.indexer.wire import Refused, Wallet
 
 from twinlock.indexer.controller import Controller
 from twinlock.indexer.env import Env, Service
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.seams import SeededEntropy, SystemClock
 from twinlock.simnet.ports import free_ports
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,7 @@ async def running(node: FakeNode, folder: Path) -> AsyncIterator[tuple[Controlle
         reorg_limit=10,
         poll_ms=20,
     )
-    controller = Controller(env, SystemClock(), SystemEntropy())
+    controller = Controller(env, SystemClock(), SeededEntropy(1))
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(controller.run(ready.set_result))
     try:

@@ -15,7 +15,7 @@ from tests.indexer.wire import Refused, Wallet
 
 from twinlock.indexer.controller import Controller, WrongChainError
 from twinlock.indexer.env import Env, Service
-from twinlock.seams import SystemClock, SystemEntropy
+from twinlock.seams import SeededEntropy, SystemClock
 from twinlock.simnet import services
 from twinlock.simnet.node import KINDS, Node
 from twinlock.simnet.ports import free_ports
@@ -44,7 +44,7 @@ async def running(node: Node, folder: Path, **settings: Any) -> AsyncIterator[tu
         services=(Service("tcp", "127.0.0.1", port),),
         **settings,
     )
-    controller = Controller(env, SystemClock(), SystemEntropy())
+    controller = Controller(env, SystemClock(), SeededEntropy(1))
     ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(controller.run(ready.set_result))
     try:
@@ -211,7 +211,7 @@ async def test_an_indexer_of_another_chain_says_so(program: Callable[[str], Path
     async with world("btc", tmp_path) as (node, _):
         env = Env(coin="ltc", network="regtest", daemon_url=node.url, data_dir=tmp_path / "index")
         with pytest.raises(WrongChainError, match="the node's chain begins with"):
-            await Controller(env, SystemClock(), SystemEntropy()).run(lambda _: None)
+            await Controller(env, SystemClock(), SeededEntropy(1)).run(lambda _: None)
 
 
 async def test_a_broadcast_is_in_the_wallets_view_at_once(program: Callable[[str], Path], tmp_path: Path) -> None:

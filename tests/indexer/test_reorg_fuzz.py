@@ -170,6 +170,7 @@ async def test_every_answer_is_the_oracles_after_every_step(
     symbol: str, program: Callable[[str], Path], tmp_path: Path
 ) -> None:
     program(KINDS[symbol].program)
+    print(f"TWINLOCK_SEED={SEED}")  # noqa: T201 - seen where the test fails
     rnd = random.Random(SEED)
     async with Processes(tmp_path / "logs") as processes:
         node = Node(symbol, tmp_path / "node", processes, SystemClock(), WITH_MWEB[symbol])
