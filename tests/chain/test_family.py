@@ -13,11 +13,13 @@ from tests.vectors_for_tests import dex_vector
 
 from twinlock.chain import script
 from twinlock.chain.bond import Commitment
+from twinlock.chain.coinproof import judge_proof
 from twinlock.chain.coins import COINS, Coin, coin
 from twinlock.chain.errors import AddressError, BondError, ChainError, CoinIdError, ContractError, MalformedError
 from twinlock.chain.families import family_of
 from twinlock.chain.family import CoinPoint, Family
 from twinlock.chain.keys import PrivateKey
+from twinlock.chain.signatures import check_many
 from twinlock.chain.tx import MAX_MONEY, Tx, TxIn, TxOut
 from twinlock.kernels.ripemd160 import hash160
 
@@ -294,9 +296,10 @@ def test_bonds_that_are_none() -> None:
 def test_a_proof_of_funds(family: Family) -> None:
     coin_id = family.coin_id("11" * 32, 3)
     output = script.p2pkh(hash160(MAKER.public))
-    family.verify_coin_proof(output, b"", coin_id, *family.coin_proof(coin_id, [MAKER]))
+    claims = family.coin_proof_claims(output, b"", coin_id, *family.coin_proof(coin_id, [MAKER]))
+    judge_proof(claims, check_many(claims))
     with pytest.raises(ChainError):
-        family.verify_coin_proof(output, b"", coin_id, *family.coin_proof(coin_id, [TAKER]))
+        family.coin_proof_claims(output, b"", coin_id, *family.coin_proof(coin_id, [TAKER]))
     assert family.input_size(output, b"") == 149
 
 

@@ -181,16 +181,6 @@ class BitcoinFamily:
     def coin_proof(self, coin_id: bytes, keys: Sequence[PrivateKey]) -> tuple[list[bytes], list[bytes]]:
         return coinproof.make_proof(coin_id, keys)
 
-    def verify_coin_proof(
-        self,
-        prevout_script: bytes,
-        redeem_script: bytes,
-        coin_id: bytes,
-        pubkeys: Sequence[bytes],
-        sigs: Sequence[bytes],
-    ) -> None:
-        coinproof.verify_proof(prevout_script, redeem_script, coin_id, pubkeys, sigs)
-
     def coin_proof_claims(
         self,
         prevout_script: bytes,

@@ -156,17 +156,6 @@ class Family(Protocol):
         """(public keys, signatures) that prove control of the coin."""
         ...
 
-    def verify_coin_proof(
-        self,
-        prevout_script: bytes,
-        redeem_script: bytes,
-        coin_id: bytes,
-        pubkeys: Sequence[bytes],
-        sigs: Sequence[bytes],
-    ) -> None:
-        """Raises CoinProofError unless the keys satisfy the output and each signed the coin ID."""
-        ...
-
     def coin_proof_claims(
         self,
         prevout_script: bytes,

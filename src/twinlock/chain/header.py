@@ -87,18 +87,6 @@ def target(bits: int) -> int:
     return value
 
 
-def compact_target(value: int) -> int:
-    """The compact form of a target, rounded down as nodes do. Raises MalformedError."""
-    if not 0 < value < 1 << 256:
-        raise MalformedError("not a difficulty target", code="chain.malformed.bits")
-    size = (value.bit_length() + 7) // 8
-    mantissa = value << 8 * (3 - size) if size <= 3 else value >> 8 * (size - 3)
-    if mantissa & 0x800000:
-        mantissa >>= 8
-        size += 1
-    return size << 24 | mantissa
-
-
 def work(bits: int) -> int:
     """Expected number of hashes that a block with this target stands for. Raises MalformedError."""
     return (1 << 256) // (target(bits) + 1)

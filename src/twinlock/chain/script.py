@@ -23,7 +23,6 @@ MAX_ELEMENT = 520
 class Op(IntEnum):
     """The opcodes that appear in the scripts we make or recognise."""
 
-    FALSE = 0x00
     PUSHDATA1 = 0x4C
     PUSHDATA2 = 0x4D
     PUSHDATA4 = 0x4E

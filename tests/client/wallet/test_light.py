@@ -13,6 +13,7 @@ from tests.client.wallet.kit import Kit, history_of, shows
 from tests.electrum.worlds import eventually
 
 from twinlock.chain.address import address_to_script
+from twinlock.chain.coinproof import verify_proof
 from twinlock.chain.families import family_of
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.tx import Tx
@@ -96,7 +97,7 @@ async def test_an_orders_coins_are_locked_proven_and_given_back(kit: Kit) -> Non
         for coin in funding.coins:
             pubkeys, sigs, redeem = await wallet.coin_proof(coin.coin_id)
             script = address_to_script(kit.world.coin, coin.address)
-            family.verify_coin_proof(script, redeem, coin.coin_id, pubkeys, sigs)
+            verify_proof(script, redeem, coin.coin_id, pubkeys, sigs)
         with pytest.raises(ShortFundsError) as short:
             wallet.fund(900_000, 1, 10, reference="too much")
         assert short.value.numbers["have"] == 1_100_000 - funding.total - 69 * 10
