@@ -50,6 +50,7 @@ class Exchange:
         self._seeds = 0
         self.settings: dict[str, Any] = {}
         self.epoch_ms = EPOCH_MS
+        self.lot_size = LOT
         self.clock: Clock = SystemClock()
         """The server's and the traders'."""
 
@@ -67,7 +68,9 @@ class Exchange:
                 AssetSection(symbol="btc", bond_amount=BOND, **asset),
                 AssetSection(symbol="ltc", **asset),
             ),
-            markets=(MarketSection(base="ltc", quote="btc", lot_size=LOT, rate_step=100, epoch_ms=self.epoch_ms),),
+            markets=(
+                MarketSection(base="ltc", quote="btc", lot_size=self.lot_size, rate_step=100, epoch_ms=self.epoch_ms),
+            ),
         )
 
     def _open(self, row: Coin, _: AssetSection) -> MemoryChain:

@@ -153,6 +153,23 @@ async def test_an_order_whose_coin_was_spent_meanwhile_is_revoked_without_blame(
     assert (await trader.connect()).score == 0
 
 
+@pytest.mark.parametrize("lot_size", [LOT // 2, 2 * LOT])
+async def test_another_lot_size_empties_the_book_without_blame(exchange: Exchange, lot_size: int) -> None:
+    """Coins that pay for two swaps need not pay for four, so whole lots alone are not enough."""
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await trader.booked(receipt.order_id, MARKET)
+    exchange.lot_size = lot_size
+    await back(exchange, trader)
+    assert await status(trader, receipt) is OrderStatus.REVOKED
+    assert (await trader.connect()).score == 0
+    again = await trader.place(trader.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await trader.booked(again.order_id, MARKET)
+    await back(exchange, trader)
+    assert await status(trader, again) is OrderStatus.BOOKED
+
+
 async def test_a_suspension_that_is_only_scheduled_stops_no_epoch_that_was_open(exchange: Exchange) -> None:
     trader = await exchange.trader()
     funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)

@@ -228,6 +228,7 @@ class DexManager:
 
     async def _open_market(self, terms: MarketTerms) -> MarketManager:
         stored = await load_active(self._database, terms.name)
+        row = await load_market(self._database, terms.name)
         _, last_rate = await last_epoch(self._database, terms.name)
         services = Services(
             hub=self._hub,
@@ -243,25 +244,27 @@ class DexManager:
             parcels=self,
             signatures=self._base.signatures,
         )
-        booked = [order for order in resting(stored) if order.remaining % terms.lot_size == 0]
-        market = MarketManager(terms, services, await self._schedule(terms), booked, last_rate)
+        # Every order's coins were checked for swaps of so many lots; of others they may not pay the fees.
+        resized = row is not None and row.lot_size != terms.lot_size
+        booked = [] if resized else resting(stored)
+        market = MarketManager(terms, services, self._schedule(terms, row), booked, last_rate)
         market.on_epoch.append(self.snapshots.send)
         market.lock_coins(booked)
-        await self._take_up_epochs(market, stored)
+        await self._take_up_epochs(market, stored, resized=resized)
         await self._remember(market)
         return market
 
-    async def _take_up_epochs(self, market: MarketManager, stored: Sequence[StoredOrder]) -> None:
+    async def _take_up_epochs(self, market: MarketManager, stored: Sequence[StoredOrder], *, resized: bool) -> None:
         """Go on with the epochs that were open or unprocessed; after a long absence their orders just end.
 
-        Booked orders that no longer fit the lot size are revoked, without blame.
+        With another lot size nothing goes on: what was booked is revoked, without blame.
         """
         now, terms = self._clock.now_ms(), market.terms
         oldest = now - self._base.settings.broadcast_timeout_ms // 4
         waiting = [entry.order for entry in stored if entry.status is OrderStatus.EPOCH]
-        late = [order for order in waiting if order.server_time < oldest]
+        late = [order for order in waiting if resized or order.server_time < oldest]
         dropped = late + market.reopen(order for order in waiting if order not in late)
-        misfits = [order.id for order in resting(stored) if order.remaining % terms.lot_size]
+        misfits = [order.id for order in resting(stored)] if resized else []
         draft = self.historian.ledger_draft(terms)
         draft.removal(Reason.TERMS if misfits else Reason.RESTART, misfits, lapsed=dropped)
         draft.open(market.book)
@@ -275,9 +278,8 @@ class DexManager:
         draft.commit()
         log.info("market loaded", market=terms.name, epoch_orders=len(waiting), dropped=len(dropped))
 
-    async def _schedule(self, terms: MarketTerms) -> Schedule:
+    def _schedule(self, terms: MarketTerms, row: MarketRow | None) -> Schedule:
         """A market starts with the current epoch, unless the operator decided otherwise before the server stopped."""
-        row = await load_market(self._database, terms.name)
         now = epoch_index(self._clock.now_ms(), terms.epoch_ms)
         if row is None or row.epoch_ms != terms.epoch_ms:
             return Schedule(now)
