@@ -82,6 +82,14 @@ async def test_a_refund_is_proven_too(it: World) -> None:
     assert (statement.outcome, statement.own.ending, statement.theirs) == ("refunded", "refunded", None)
 
 
+async def test_a_swap_is_proven_also_when_the_exchange_is_gone_for_ever(it: World) -> None:
+    await swapped(it)
+    it.server.down = True
+    await it.server.hang_up()
+    await it.restart("alice")
+    assert verify(await proof_of(it, "alice")).outcome == "swapped"
+
+
 async def test_what_has_no_contract_proves_nothing(it: World) -> None:
     await it.matched()
     await it.crash("alice")

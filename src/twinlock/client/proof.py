@@ -7,10 +7,11 @@ from typing import Any, TypeVar
 import msgspec
 
 from twinlock.chain import evidence
+from twinlock.chain.keys import PrivateKey
 from twinlock.chain.terms import CoinPoint
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.order_messages import message_of, stamped
-from twinlock.client.store.records import OrderRecord, SwapRecord
+from twinlock.client.store.records import AccountRecord, OrderRecord, SwapRecord
 from twinlock.electrum.states import OutputStatus
 from twinlock.protocol import signing
 from twinlock.protocol.messages.orders import Coin, PlaceLimit, PlaceMarket
@@ -23,7 +24,10 @@ from twinlock.protocol.wire import Hex, decode
 
 P = TypeVar("P")
 
-_ORDER = "the words alone do not bring back what the server signed: restore a copy of the store that knew the order"
+_FORGOTTEN = (
+    "the words alone do not bring back what was signed, and no server tells it again: "
+    "`twinlock client recover --file` with a recovery file of the time of the swap does, also now"
+)
 
 BLOCKS_ON_TOP = 5
 """Blocks that are shown above the last transaction, if they are there: six confirmations."""
@@ -34,9 +38,12 @@ async def prove(desk: Desk, order: OrderRecord | None, record: SwapRecord) -> Pr
 
     Raises ProofError where a paper is missing or the contract is in no block yet; chain errors.
     """
-    account = desk.account
+    account = desk.store.get(AccountRecord, desk.host)  # Known also where the server was not reached.
     if order is None or account is None:
-        raise ProofError("the order of this match is not in the store", code="proof.order", fault="machine", fix=_ORDER)
+        raise ProofError(
+            "the order of this match is not in the store", code="proof.order", fault="machine", fix=_FORGOTTEN
+        )
+    key = desk.keys.account_key(account.server_pubkey, account.key_index)
     own_leg, their_leg = record.swap.legs[record.party], record.swap.legs[record.party.other]
     if not own_leg.known:
         raise ProofError("this side never made a contract, so there is nothing to prove", code="proof.own")
@@ -46,7 +53,7 @@ async def prove(desk: Desk, order: OrderRecord | None, record: SwapRecord) -> Pr
     draft = Proof(
         network=desk.network,
         server_key=Hex(account.server_pubkey),
-        account_key=Hex(desk.signing_key().public),
+        account_key=Hex(key.public),
         limit=message if isinstance(message, PlaceLimit) else None,
         market=message if isinstance(message, PlaceMarket) else None,
         match=_need(record, MATCH, Match),
@@ -58,15 +65,15 @@ async def prove(desk: Desk, order: OrderRecord | None, record: SwapRecord) -> Pr
         own=own,
         theirs=theirs,
     )
-    return _signed(desk, draft)
+    return _signed(key, draft)
 
 
-def _signed(desk: Desk, draft: Proof) -> Proof:
+def _signed(key: PrivateKey, draft: Proof) -> Proof:
     """Signed and verified. What was reported of a redemption that another one replaced is left out."""
     without = msgspec.structs.replace(draft, redeem=None, redemption=None)
     refused: ProofError | None = None
     for each in (draft, without):
-        proof = msgspec.structs.replace(each, sig=signing.sign(desk.signing_key(), each.signed_bytes()))
+        proof = msgspec.structs.replace(each, sig=signing.sign(key, each.signed_bytes()))
         try:
             verify(proof)
         except ProofError as error:
@@ -135,5 +142,6 @@ def _need(record: SwapRecord, route: Route[Any, Any], kind: type[P]) -> P:
             f"the server's {route.name} was not kept: the match was recovered, or is older than proofs",
             code="proof.papers",
             fault="machine",
+            fix=_FORGOTTEN,
         )
     return paper

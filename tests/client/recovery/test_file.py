@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from twinlock.chain.coins import Network
 from twinlock.client.errors import ConfigError
@@ -15,7 +16,8 @@ from twinlock.client.recovery.file import MAGIC, Contents, RecoveryFileError, pa
 from twinlock.client.recovery.mirror import MirroredStore
 from twinlock.client.recovery.restore import check_network, restore
 from twinlock.client.store import MemoryStore
-from twinlock.client.store.records import AccountRecord, MetaRecord, SwapRecord
+from twinlock.client.store.records import AccountRecord, MetaRecord, OrderRecord, SwapRecord
+from twinlock.protocol.orders import OrderType
 from twinlock.protocol.swap import Party, Swap, agree, apply
 from twinlock.protocol.swap.events import ChainTime, ContractMade, Seen
 from twinlock.seams import SeededEntropy
@@ -45,6 +47,23 @@ def swap(number: int = 1, *, contract: bool = False, closed: bool = False) -> Sw
         fee_limit=10,
         swap=facts,
         closed=closed,
+    )
+
+
+def order(number: int, *, kind: OrderType = OrderType.LIMIT, funds_released: bool = False) -> OrderRecord:
+    return OrderRecord(
+        host="a:1",
+        market="ltc_btc",
+        base=2,
+        quote=0,
+        type=kind,
+        side=1,
+        quantity=10**8,
+        commitment=number.to_bytes(32),
+        preimage=bytes(32),
+        tclient=number,
+        status="booked",
+        funds_released=funds_released,
     )
 
 
@@ -93,6 +112,36 @@ def test_the_file_holds_what_the_store_commits(tmp_path: Path) -> None:
     store.delete(SwapRecord, swap(1).key)
     assert read(KEY, path.read_bytes()).swaps == ()
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_file_holds_orders_with_coins_or_swaps_that_are_not_over_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "r"
+    store = mirrored(path)
+
+    def told() -> list[OrderRecord]:
+        return list(read(KEY, path.read_bytes()).orders)
+
+    funded, swapping, cancel = order(1), order(2, funds_released=True), order(3, kind=OrderType.CANCEL)
+    match = replace(swap(1, contract=True), order_key=swapping.key)
+    with store.transaction():
+        for record in (funded, swapping, cancel, match):
+            store.put(record)
+    assert told() == [funded, swapping, cancel]
+    store.put(replace(cancel, status="executed"))
+    assert told() == [funded, swapping]
+    store.put(replace(match, outcome="swapped"))
+    assert told() == [funded, swapping]  # Its proof may be wanted by whoever finishes it.
+    store.put(replace(match, outcome="swapped", closed=True))
+    assert told() == [funded]
+    store.put(replace(funded, status="executed"))
+    assert told() == [replace(funded, status="executed")]
+    store.put(replace(funded, status="executed", funds_released=True))
+    assert told() == []
+    with pytest.raises(ZeroDivisionError), store.transaction():
+        store.put(funded)
+        _ = 1 // 0
+    store.put(ACCOUNT)
+    assert told() == []
 
 
 def test_a_transaction_that_fails_leaves_both_as_they_were(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.client.fake_server import MARKET
+from tests.client.test_proof import proof_of
 from tests.client.test_settlement import reached
 from tests.client.world import FUNDS, RATE, FusedStore, World
 
@@ -23,6 +24,7 @@ from twinlock.client.store.records import SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.orders import Side
+from twinlock.protocol.proof import ProofError, verify
 from twinlock.protocol.swap import Party
 
 pytestmark = pytest.mark.anyio
@@ -304,6 +306,34 @@ async def test_a_match_without_a_contract_of_ours_lapses(it: Losing) -> None:
     await it.clock.advance(10)
     assert it.total("bob")["ltc"] == before["bob"]["ltc"]
     assert 0 < before["alice"]["ltc"] - it.total("alice")["ltc"] < FEES
+
+
+async def test_what_the_words_alone_cannot_prove_the_file_can_later(it: Losing) -> None:
+    await it.matched()
+    await it.settle(lambda: reached(it, "alice", "swap_accepted"))
+    file = it.file("alice").read_bytes()
+    await it.lose_disk("alice", with_file=False)
+    await it.settle(lambda: over(it), rounds=60)
+    await it.mine(6)
+    balances = it.total("alice")
+
+    with pytest.raises(ProofError) as refused:
+        await proof_of(it, "alice")
+    assert refused.value.code == "proof.order"
+    assert "words" in refused.value.fix and "recover --file" in refused.value.fix
+
+    it.file("alice").write_bytes(file)
+    await it.crash("alice")
+    prepare(it.stores["alice"], it.config(), Phrase(it.words("alice")), it.file("alice"))
+    await it.start("alice")
+    assert verify(await proof_of(it, "alice")).outcome == "swapped"
+    assert it.swap("alice").closed
+    await it.mine()
+    await it.clock.advance(10)
+    assert it.total("alice") == balances
+    for symbol in balances:
+        balance = it.traders["alice"].wallet(symbol).balance()
+        assert balance.available + balance.bonded == balance.total
 
 
 async def test_a_contract_of_a_revoked_match_is_at_least_pointed_at(it: Losing) -> None:

@@ -26,7 +26,7 @@ class RecoveryFileError(ClientError):
 
 
 class Contents(msgspec.Struct, kw_only=True):
-    """accounts: where we trade. orders: with coins of ours. swaps: not over. bonds: not refunded."""
+    """accounts: where we trade. orders: with coins of ours, or of these swaps. swaps: not over. bonds: not refunded."""
 
     network: Network
     accounts: tuple[AccountRecord, ...] = ()

@@ -20,11 +20,12 @@ from twinlock.client.recovery.file import Contents, RecoveryFileError
 from twinlock.client.store.base import R, Record, Store
 from twinlock.client.store.files import write_durably
 from twinlock.client.store.records import AccountRecord, BondRecord, OrderRecord, SwapRecord
+from twinlock.protocol.orders import OrderType
 from twinlock.seams import Entropy
 
 T = TypeVar("T", bound=Record)
 
-KINDS = (AccountRecord, BondRecord, OrderRecord, SwapRecord)
+KINDS: tuple[type[Record], ...] = (AccountRecord, BondRecord, OrderRecord, SwapRecord)
 
 
 class MirroredStore:
@@ -120,7 +121,13 @@ class MirroredStore:
 
     def _refresh(self) -> None:
         """Write the file if it is to hold something else than it does."""
-        plain = file.pack(self._contents())
+        contents = self._contents()
+        # What is over stays over: a commit costs what is in flight, and not what ever was.
+        kept: tuple[tuple[Record, ...], ...] = (contents.accounts, contents.bonds, contents.orders, contents.swaps)
+        self._records = {
+            kind.kind: {record.key: record for record in records} for kind, records in zip(KINDS, kept, strict=True)
+        }
+        plain = file.pack(contents)
         if plain == self._written:
             return
         contracts = {swap.key for swap in self._all(SwapRecord) if _has_contract(swap)}
@@ -138,17 +145,24 @@ class MirroredStore:
         self._written, self._contracts, self._complaint = plain, contracts, ""
 
     def _contents(self) -> Contents:
+        swaps = tuple(swap for swap in self._all(SwapRecord) if not swap.closed)
+        swapped = {swap.order_key for swap in swaps}
         return Contents(
             network=self._network,
             accounts=tuple(self._all(AccountRecord)),
             bonds=tuple(bond for bond in self._all(BondRecord) if bond.state != "refunded"),
-            orders=tuple(order for order in self._all(OrderRecord) if not order.funds_released),
-            swaps=tuple(swap for swap in self._all(SwapRecord) if not swap.closed),
+            orders=tuple(order for order in self._all(OrderRecord) if order.key in swapped or _at_stake(order)),
+            swaps=swaps,
         )
 
     def _all(self, kind: type[T]) -> list[T]:
         records = self._records[kind.kind]
         return [record for _, record in sorted(records.items()) if isinstance(record, kind)]
+
+
+def _at_stake(order: OrderRecord) -> bool:
+    """Coins wait for a trade until they are released; a cancel has none, and is forgotten once it has worked."""
+    return order.active if order.type == OrderType.CANCEL else not order.funds_released
 
 
 def _has_contract(swap: SwapRecord) -> bool:

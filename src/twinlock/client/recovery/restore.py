@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from twinlock.chain.coins import coin_by_id
 from twinlock.chain.families import family_of
 from twinlock.client.errors import ConfigError
@@ -17,7 +19,8 @@ def restore(store: Store, contents: Contents, hosts: Sequence[str]) -> int:
     """Put every record that is missing, in one transaction; returns how many. What the store knows is left alone.
 
     Only where the store is older than the file, as a copy that was put back is, the file is believed: of swaps of
-    which it knows a transaction that the store lacks, of their orders, and of the newest time of an order.
+    which it knows a transaction that the store lacks, of their orders, and of the newest time of an order. A swap that
+    was found with the words alone learns what its proof needs: its order, and what was signed.
     hosts: the configured servers. Raises ConfigError where a server of the file is not among them: its swaps need a
     place, even if the server is gone for ever.
     """
@@ -45,7 +48,18 @@ def restore(store: Store, contents: Contents, hosts: Sequence[str]) -> int:
         for record in missing:
             store.put(record)
             _tell_wallet(store, contents, record)
-    return len(missing)
+        return len(missing) + _restore_papers(store, contents)
+
+
+def _restore_papers(store: Store, contents: Contents) -> int:
+    """Also of swaps that are over; returns of how many."""
+    found = 0
+    for told in contents.swaps:
+        known = store.get(SwapRecord, told.key)
+        if known is not None and told.order_key and not known.order_key:
+            store.put(replace(known, order_key=told.order_key, papers=told.papers | known.papers))
+            found += 1
+    return found
 
 
 def _further(told: SwapRecord, known: SwapRecord | None) -> bool:
@@ -74,7 +88,7 @@ def _tell_wallet(store: Store, contents: Contents, record: Record) -> None:
             journal = _journal(store, contents, record.asset_id)
             account = next((each.account_id for each in contents.accounts if each.host == record.host), b"")
             journal.stake(record.coin_id, "bond", record.script, record.lock_time, account.hex())
-        case OrderRecord() if record.funds:
+        case OrderRecord() if not record.funds_released:
             asset = record.base if record.side == 2 else record.quote
             for coin_id in record.funds:
                 _journal(store, contents, asset).lock(coin_id, record.key)
