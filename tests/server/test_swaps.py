@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from msgspec.structs import replace
 from tests.server.conftest import BTC, LTC, Exchange, until
 from tests.server.jump_clock import JumpClock
 from tests.server.settlement import TAKER_LOCK_S, VALUE, Made, matched
@@ -18,8 +19,10 @@ from twinlock.chain.spend import key_input
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.messages.status import MatchStatusRequest
-from twinlock.protocol.messages.swaps import Audit
+from twinlock.protocol.messages.swaps import Audit, Redeem
+from twinlock.protocol.signing import signed
 from twinlock.protocol.swap import MatchStatus, Party
+from twinlock.protocol.swap.referee import deadline
 from twinlock.protocol.wire import Hex
 from twinlock.server.db import DatabaseError, Write
 
@@ -188,6 +191,69 @@ async def test_what_a_blind_server_was_told_of_is_given_up_when_contracts_expire
     for trader in (made.maker, made.taker):
         await leaping.reconnect(trader)
         assert (await trader.connect()).score == 0
+
+
+async def nearly_over(exchange: Exchange, clock: JumpClock, made: Made) -> None:
+    """Put the clock to where the time for the next step has just run out, and nobody has looked yet."""
+    settling = exchange.running.manager.executor.find(made.id)
+    assert settling is not None
+    due = deadline(settling.swap)
+    assert due is not None
+    clock.jump((due - clock.now_ms() - 200) / 1000)
+    await until(lambda: clock.now_ms() > due)
+
+
+async def test_reports_of_nothing_do_not_keep_a_match_for_ever(leaping: Exchange, clock: JumpClock) -> None:
+    """The next one would be there before the last one's search is over."""
+    made = await matched(leaping)
+    _, secret_hash = made.maker.new_secret()
+    report = await made.maker_contract(secret_hash)
+    nowhere = signed(made.maker.key, replace(report, coin_id=Hex(bytes(36))))
+    await nearly_over(leaping, clock, made)
+    assert await code(made.maker, routes.INIT, nowhere) == E.UNKNOWN_MATCH
+    await made.taker.note(routes.REVOKE_MATCH)
+    assert [(await trader.connect()).score for trader in (made.maker, made.taker)] == [-4, 0]
+
+
+async def test_redemptions_of_nothing_do_not_either(leaping: Exchange, clock: JumpClock) -> None:
+    made = await matched(leaping)
+    secret, _, _ = await both_cast(made, leaping)
+    order_id = made.maker.matches[made.id].order_id
+    nothing = Redeem(order_id=order_id, match_id=Hex(made.id), coin_id=Hex(bytes(36)), secret=Hex(secret))
+    await nearly_over(leaping, clock, made)
+    refused = await code(made.maker, routes.REDEEM, signed(made.maker.key, nothing))
+    assert refused in (E.DUPLICATE_REQUEST, E.UNKNOWN_MATCH)  # the latter if it has just been looked for
+    await made.taker.note(routes.REVOKE_MATCH)
+    assert [(await trader.connect()).score for trader in (made.maker, made.taker)] == [-7, 0]
+
+
+async def test_who_must_swap_on_a_chain_out_of_view_has_the_time_again(leaping: Exchange, clock: JumpClock) -> None:
+    made = await matched(leaping)
+    _, secret_hash = made.maker.new_secret()
+    await made.maker.ask(routes.INIT, await made.maker_contract(secret_hash))
+    await made.taker.note(routes.AUDIT)
+    leaping.chains[LTC].mine()
+    settling = leaping.running.manager.executor.find(made.id)
+    assert settling is not None
+    await until(lambda: settling.swap.legs[Party.MAKER].confirmed_ms is not None)
+    leaping.chains[BTC].connected = False
+    clock.jump(LEAP_S)
+    await made.taker.ask(routes.CONFIG, None)  # meanwhile the server has looked
+    leaping.chains[BTC].connected = True
+    await made.taker.ask(routes.INIT, await made.taker_contract(secret_hash))
+    await made.maker.note(routes.AUDIT)
+
+
+async def test_who_does_not_use_that_time_is_at_fault(leaping: Exchange, clock: JumpClock) -> None:
+    made = await matched(leaping)
+    leaping.chains[LTC].connected = False
+    clock.jump(LEAP_S)
+    await made.taker.ask(routes.CONFIG, None)
+    assert leaping.running.manager.executor.find(made.id) is not None
+    leaping.chains[LTC].connected = True
+    clock.jump(LEAP_S)
+    await made.taker.note(routes.REVOKE_MATCH)
+    assert [(await trader.connect()).score for trader in (made.maker, made.taker)] == [-4, 0]
 
 
 async def test_a_contract_that_was_spent_without_the_secret_is_not_redeemed(

@@ -33,6 +33,7 @@ from twinlock.server.swapper.negotiation import Negotiator, Notice
 from twinlock.server.swapper.redemptions import PORTION, REDEEMS, Redemptions
 from twinlock.server.swapper.relays import Relays
 from twinlock.server.swapper.settling import Settling, SwapPolicy, new_match, resume, stored_match
+from twinlock.server.swapper.sight import Sight
 from twinlock.server.users.reputation import Reputations
 
 log = structlog.get_logger(__name__)
@@ -90,6 +91,7 @@ class SwapExecutor:
         self._active = ActiveMatches()
         self._endings = Endings(self._active, hub, database, locks, reputations, orders, key, clock)
         self._redemptions = Redemptions(self._endings, relays, database, reputations, assets, clock)
+        self._sight = Sight(assets, clock, policy.broadcast_timeout_ms)
         self._wake = asyncio.Event()
         self._new_blocks: set[int] = set()
         self._unaddressed: list[Settling] = []
@@ -176,6 +178,10 @@ class SwapExecutor:
         """From now on these serve this match alone: before anything waits, so that two at once cannot both pass."""
         self._active.claim(settling, side, coin_id, contract, secret_hash)
 
+    def overdue(self, settling: Settling) -> bool:
+        """Whether the time for the next step is over, so that the match is about to fail."""
+        return self._judge(settling) is not None
+
     def swap_seen(self, settling: Settling, side: Party) -> None:
         """A contract is accepted; once it is deep enough the order's coins are spent for good."""
         if settling.swap.legs[side].status is LegStatus.CONFIRMED:
@@ -257,12 +263,12 @@ class SwapExecutor:
         self._wake.set()
 
     async def _look(self) -> None:
+        self._sight.look()
         await self._look_at_depths()
-        now = self._clock.now_ms()
         due = {
             settling: judgement
             for settling in self._active
-            if not settling.searching and (judgement := judge(settling.swap, now)) is not None
+            if not settling.searching and (judgement := self._judge(settling)) is not None
         }
         due |= dict.fromkeys(self._unaddressed, Judgement(None, None))
         self._unaddressed.clear()
@@ -270,6 +276,12 @@ class SwapExecutor:
         if unredeemed:
             self._hub.start(self._fail_unredeemed(unredeemed))  # beside all else: a chain may be slow to answer
         await self._fail([verdict for verdict in due.items() if verdict[0].status not in REDEEMS])
+
+    def _judge(self, settling: Settling) -> Judgement | None:
+        """The reason to fail a match now. Redemptions are asked for on their chains, in view or not."""
+        if settling.status in REDEEMS:
+            return judge(settling.swap, self._clock.now_ms())
+        return self._sight.judge(settling)
 
     async def _look_at_depths(self) -> None:
         """After a block: how deep the contracts are that somebody waits for. A chain out of view is asked next time."""

@@ -54,6 +54,8 @@ class Matches(Protocol):
 
     def claim(self, settling: Settling, side: Party, coin_id: bytes, contract: bytes, secret_hash: bytes) -> None: ...
 
+    def overdue(self, settling: Settling) -> bool: ...
+
     def swap_seen(self, settling: Settling, side: Party) -> None: ...
 
     async def expired(self, settling: Settling) -> None: ...
@@ -149,6 +151,8 @@ class ReportDesk:
             )
         if side in settling.searching:
             raise RpcError(ErrorCode.DUPLICATE_REQUEST, "this report is being looked up already", fix="wait")
+        if self._matches.overdue(settling):
+            raise _late(settling.status)
         return settling, side
 
     def _still(self, settling: Settling, side: Party, turns: Mapping[Party, MatchStatus]) -> None:
@@ -211,6 +215,13 @@ class ReportDesk:
 
     def _receipt(self, report: Signed, match_id: Hex) -> Acknowledgement:
         return Acknowledgement(match_id=match_id, sig=sign(self._key, report.signed_bytes()))
+
+
+def _late(status: MatchStatus) -> RpcError:
+    """No report begins a search any more once its time is over: else one after another would keep a match for ever."""
+    if status in REDEEMS:
+        return RpcError(ErrorCode.DUPLICATE_REQUEST, "the chain itself is asked for the redemption now", fix="wait")
+    return RpcError(ErrorCode.UNKNOWN_MATCH, "the time for this step is over", fix="ask for its match_status")
 
 
 def _check_syntax(report: Init, asset: AssetBackend) -> ContractTerms:
