@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 
 from twinlock.errors import TwinlockError
 from twinlock.indexer.costs import Address
+from twinlock.indexer.kept_list import keep_list, read_list
 
 
 class BanError(TwinlockError):
@@ -45,7 +45,7 @@ class Bans:
         self._hosts: set[str] = set()
         if file is not None and file.exists():
             try:
-                for text in msgspec.json.decode(file.read_bytes(), type=list[str]):
+                for text in read_list(file):
                     self._take(text)
             except msgspec.MsgspecError as error:
                 raise BanError(f"{file} cannot be read: {error}", fix="mend or remove the file") from error
@@ -94,9 +94,4 @@ class Bans:
 
     def _save(self) -> None:
         if self._file is not None:
-            new = self._file.with_suffix(".new")
-            with new.open("wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(self.rows())))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._file)
+            keep_list(self._file, self.rows())

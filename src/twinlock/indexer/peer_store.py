@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
 import structlog
 
+from twinlock.indexer.kept_list import keep_list, read_list
 from twinlock.indexer.peer import MAINNET_PORTS, Peer, Ports
 
 log = structlog.get_logger("indexer.peers")
@@ -29,7 +28,7 @@ class PeerStore:
         try:
             if self._file.stat().st_size > _LARGEST:
                 raise ValueError("it is too large")
-            names = msgspec.json.decode(self._file.read_bytes(), type=list[str])
+            names = read_list(self._file)
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:  # what msgspec says is a ValueError
@@ -41,12 +40,7 @@ class PeerStore:
     def save(self, peers: Iterable[Peer]) -> None:
         """Keep these, the best first; the file is replaced in one step."""
         names = [peer.real_name() for peer, _ in zip(peers, range(_MOST), strict=False)]
-        new = self._file.with_suffix(".new")
         try:
-            with new.open("wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(names)))
-                file.flush()
-                os.fsync(file.fileno())
-            new.replace(self._file)
+            keep_list(self._file, names)
         except OSError as error:
             log.warning("the peers cannot be kept", file=str(self._file), reason=str(error))

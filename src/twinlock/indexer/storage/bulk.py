@@ -9,13 +9,13 @@ there. Parts that are too large for the memory are worked on in slices; what is 
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 
 import msgspec
 
 from twinlock.errors import TwinlockError
+from twinlock.indexer.storage.checked import read_checked, write_checked
 from twinlock.indexer.storage.disk import Disk
 from twinlock.indexer.storage.manifest import FORMAT, DamagedError, Run
 from twinlock.indexer.storage.runs import RunWriter, verified
@@ -27,7 +27,7 @@ from twinlock.kernels.scan import sha256d
 from twinlock.seams import Entropy
 
 _FLUSH = 4 << 20
-_NOTE, _NEW_NOTE = "bulk", "bulk.new"
+_NOTE = "bulk"
 _CHECK_EVERY = 32
 """Blocks between two looks at the memory held."""
 
@@ -61,9 +61,8 @@ class _Note(msgspec.Struct, frozen=True):
 
 def _read_note(disk: Disk) -> _Note | None:
     with suppress(FileNotFoundError, msgspec.MsgspecError):
-        check, _, body = bytes(disk.view(_NOTE)).partition(b"\n")
-        if check == b"%08x" % zlib.crc32(body):
-            return msgspec.json.decode(body, type=_Note)
+        body = read_checked(disk, _NOTE)
+        return None if body is None else msgspec.json.decode(body, type=_Note)
     return None
 
 
@@ -166,12 +165,7 @@ class BulkBuild:
         note = _Note(
             self._writer.name, self._seed, self.blocks, self._txs, self._heads_size, self._tip, sections, spills, FORMAT
         )
-        body = msgspec.json.encode(note)
-        file = self._disk.append(_NEW_NOTE, 0)
-        file.write(b"%08x\n" % zlib.crc32(body) + body)
-        file.sync()
-        file.close()
-        self._disk.replace(_NEW_NOTE, _NOTE)
+        write_checked(self._disk, _NOTE, msgspec.json.encode(note))
 
     def finish(self) -> Run:
         """Match, sort and write everything; the run still has to be adopted, then `clean` called."""

@@ -89,15 +89,16 @@ class _RealAppender:
     def sync(self) -> None:
         os.fsync(self._file.fileno())
         if not self._named:  # that a file is there is written in its folder, and so on upwards
-            _sync_folder(self._path.parent)
-            _sync_folder(self._path.parent.parent)
+            sync_folder(self._path.parent)
+            sync_folder(self._path.parent.parent)
             self._named = True
 
     def close(self) -> None:
         self._file.close()
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """What was made, renamed or removed in a folder is so on the disk too. Raises OSError."""
     folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
@@ -142,7 +143,7 @@ class RealDisk:
     def replace(self, old: str, new: str) -> None:
         target = self._root / new
         (self._root / old).replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def remove(self, name: str) -> None:
         path = self._root / name

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import zlib
-
 import msgspec
 
 from twinlock.errors import Fault, TwinlockError
+from twinlock.indexer.storage.checked import read_checked, write_checked
 from twinlock.indexer.storage.disk import Disk
 
 FORMAT = 2
 """Format 1 counted transactions that were made twice (BIP 30) twice; see `SegmentStorage`."""
 
-_NAME, _COPY, _NEW = "manifest", "manifest.copy", "manifest.new"
+_NAME, _COPY = "manifest", "manifest.copy"
 
 MANIFESTS = frozenset((_NAME, _COPY))
 """The files of the manifest."""
@@ -75,7 +74,7 @@ def read_manifest(disk: Disk) -> Manifest | None:
     trouble: DamagedError | None = None
     for name in (_NAME, _COPY):
         try:
-            manifest = _read(bytes(disk.view(name)))
+            manifest = _read(disk, name)
         except FileNotFoundError:
             continue
         except DamagedError as error:
@@ -99,9 +98,8 @@ def mend_manifest(disk: Disk, manifest: Manifest) -> None:
         write_manifest(disk, manifest)
 
 
-def _read(data: bytes) -> Manifest:
-    check, _, body = data.partition(b"\n")
-    if check != b"%08x" % zlib.crc32(body):
+def _read(disk: Disk, name: str) -> Manifest:
+    if (body := read_checked(disk, name)) is None:
         raise DamagedError("the manifest is damaged", fix="the index has to be built anew")
     try:
         return msgspec.json.decode(body, type=Manifest)
@@ -113,8 +111,4 @@ def write_manifest(disk: Disk, manifest: Manifest) -> None:
     """Make the manifest the valid one. Everything that it names must be synced."""
     body = msgspec.json.encode(manifest)
     for name in (_NAME, _COPY):
-        file = disk.append(_NEW, 0)
-        file.write(b"%08x\n" % zlib.crc32(body) + body)
-        file.sync()
-        file.close()
-        disk.replace(_NEW, name)
+        write_checked(disk, name, body)
