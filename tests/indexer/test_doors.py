@@ -19,6 +19,7 @@ from tests.indexer.worlds import SCRIPT, World, name, world
 from websockets.exceptions import ConnectionClosedError
 
 from twinlock.chain.coins import coin
+from twinlock.indexer.bans import BanError, Bans
 from twinlock.indexer.certificate import Certificate, make_certificate
 from twinlock.indexer.controller import Controller
 from twinlock.indexer.daemon import DaemonGoneError
@@ -143,6 +144,17 @@ async def test_the_operator_sees_and_ends_sessions() -> None:
             await rpc.call("dance", [])
         with pytest.raises(RpcError):
             await rpc.call("getinfo", [1])
+
+
+@pytest.mark.anyio
+async def test_a_ban_ends_sessions_also_where_it_cannot_be_kept(tmp_path: Path) -> None:
+    async with world() as w:
+        desk = Desk(w)
+        desk.bans = w.shared.bans = Bans(tmp_path / "nowhere" / "bans.json")
+        wallet = await Wallet.connect(w.port)
+        with pytest.raises(BanError, match="not over a restart"):
+            await LocalRPC(desk).call("ban", ["127.0.0.1"])  # type: ignore[arg-type]
+        assert await wallet.ended()
 
 
 @pytest.mark.anyio

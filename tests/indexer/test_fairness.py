@@ -345,6 +345,11 @@ async def test_bans_outlive_the_program(tmp_path: Path) -> None:
     assert not again.allows(address_of(("::ffff:198.51.100.7", 1)))
     assert again.allows(address_of(("198.51.100.8", 1)))
     assert not again.allows_host("a.evil.example")
+    full = Bans(tmp_path / "nowhere" / "bans.json")
+    with pytest.raises(BanError, match="not over a restart") as refused:
+        full.ban("198.51.100.7")
+    assert refused.value.code == "indexer.ban.not_kept"
+    assert full.rows() == ["198.51.100.7/32"]
     assert again.unban("198.51.100.7")
     assert not again.unban("198.51.100.7")
     assert Bans(tmp_path / "bans.json").allows(address_of(("198.51.100.7", 1)))

@@ -47,7 +47,7 @@ class Bans:
             try:
                 for text in read_list(file):
                     self._take(text)
-            except msgspec.MsgspecError as error:
+            except (OSError, msgspec.MsgspecError) as error:
                 raise BanError(f"{file} cannot be read: {error}", fix="mend or remove the file") from error
 
     def _take(self, text: str) -> str:
@@ -63,13 +63,16 @@ class Bans:
         return str(network)
 
     def ban(self, text: str) -> str:
-        """Add an address, a network (198.51.100.0/24) or a host (``*.example.org``); as it is kept. Raises BanError."""
+        """Add an address, a network (198.51.100.0/24) or a host (``*.example.org``); as it is kept.
+
+        Raises BanError; with the code ``indexer.ban.not_kept`` it is in force nevertheless.
+        """
         kept = self._take(text)
         self._save()
         return kept
 
     def unban(self, text: str) -> bool:
-        """Take one back; whether it was there."""
+        """Take one back; whether it was there. Raises BanError as `ban` does."""
         before = len(self)
         self._hosts.discard(text.lower().rstrip("."))
         with suppress(ValueError):
@@ -94,4 +97,12 @@ class Bans:
 
     def _save(self) -> None:
         if self._file is not None:
-            keep_list(self._file, self.rows())
+            try:
+                keep_list(self._file, self.rows())
+            except OSError as error:
+                raise BanError(
+                    f"it holds from now on, but not over a restart: {self._file} cannot be written: {error}",
+                    code="indexer.ban.not_kept",
+                    fault="machine",
+                    fix="mend the disk, and say it again",
+                ) from error

@@ -166,12 +166,13 @@ class LocalRPC:
     def ban(self, *what: Any) -> list[str]:
         """Keep away from addresses, networks or hosts (*.example.org), and end their sessions. It is kept in a file."""
         c = self._operated
-        kept = [c.bans.ban(str(text)) for text in what]
-        for session in list(c.shared.sessions):
-            if not c.bans.allows(session.address):
-                session.abort()
-        c.peers.drop_banned()
-        return kept
+        try:
+            return [c.bans.ban(str(text)) for text in what]
+        finally:  # those before one that was refused hold
+            for session in list(c.shared.sessions):
+                if not c.bans.allows(session.address):
+                    session.abort()
+            c.peers.drop_banned()
 
     def unban(self, *what: Any) -> list[str]:
         """Take bans back; those that there were."""
