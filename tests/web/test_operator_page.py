@@ -86,7 +86,8 @@ async def test_an_operator_sees_and_changes_the_exchange(shown: Shown, page: Pag
     assert trouble == []
     assert all(url.startswith(base) for url in asked)
     await page.set_viewport_size({"width": 375, "height": 800})
-    assert await page.evaluate("document.querySelector('h1').getBoundingClientRect().right <= 375")
+    assert await page.evaluate("document.documentElement.scrollWidth") == 375
+    assert await page.locator("#outcomes td").first.get_attribute("data-head") == "When"
     kept = await shown.running.database.fetch(sa.select(audit.c.operator), lambda row: str(row["operator"]))
     assert set(kept) == {"ann"}
 

@@ -36,6 +36,13 @@ function row(...cells) {
   return made;
 }
 
+// On a narrow screen each cell stands on its own, below the head of its column.
+function fill(id, rows) {
+  const heads = [...$(id).closest("table").querySelectorAll("th")].map((head) => head.textContent);
+  for (const made of rows) [...made.cells].forEach((each, place) => { each.dataset.head = heads[place]; });
+  $(id).replaceChildren(...rows);
+}
+
 function button(label, work, question) {
   const made = document.createElement("button");
   made.type = "button";
@@ -56,7 +63,7 @@ const when = (ms) => new Date(ms).toISOString().replace("T", " ").slice(0, 19);
 async function showMarkets() {
   const markets = await ask("markets");
   const books = await Promise.all(markets.map((market) => ask(`market/${market.market}/orderbook`)));
-  $("markets").replaceChildren(...markets.map((market, number) => {
+  fill("markets", markets.map((market, number) => {
     const name = market.market;
     const act = market.finalepoch
       ? button("Resume", () => change(`market/${name}/resume`))
@@ -73,7 +80,7 @@ async function showMarkets() {
 
 async function showAssets() {
   const assets = await ask("assets");
-  $("assets").replaceChildren(...assets.map((asset) => {
+  fill("assets", assets.map((asset) => {
     const scale = () => {
       const factor = prompt(`Scale ${asset.symbol}'s fee rates by (1 is the chain's own estimate)`, "1");
       return factor === null ? undefined : change(`asset/${asset.symbol}/setfeescale/${encodeURIComponent(factor)}`);
@@ -86,7 +93,7 @@ async function showAssets() {
 
 async function showAudit() {
   const entries = await ask("audit?n=20");
-  $("audit").replaceChildren(...entries.map((entry) => row(cell(when(entry.stamp)), cell(entry.operator),
+  fill("audit", entries.map((entry) => row(cell(when(entry.stamp)), cell(entry.operator),
     cell(entry.address), cell(entry.request, "id"), cell(`${entry.status}`, entry.status < 400 ? "good" : "bad"))));
 }
 
@@ -109,7 +116,7 @@ async function explain() {
   const forgive = button("Forgive everything", () => change(`account/${id}/forgive_user`).then(explain), "Drop every bad outcome of this account?");
   $("standing").replaceChildren(words, forgive);
   $("outcomes-table").hidden = told.outcomes.length === 0;
-  $("outcomes").replaceChildren(...told.outcomes.map((found) => {
+  fill("outcomes", told.outcomes.map((found) => {
     const pardon = found.kind === "match" && found.score < 0
       ? button("Forgive", () => change(`account/${id}/forgive_match/${found.link}`).then(explain)) : "";
     return row(cell(when(found.stamp)), cell(found.name), cell(`${found.score}`, found.score < 0 ? "bad" : "good"),
