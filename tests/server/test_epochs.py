@@ -212,8 +212,12 @@ async def test_suspension_may_empty_the_book(exchange: Exchange) -> None:
     await trader.booked(receipt.order_id, MARKET)
     await exchange.running.manager.suspend(NAME, persist=False)
     assert (await trader.note(routes.REVOKE_ORDER)).order_id == receipt.order_id
-    effective = await trader.note(routes.SUSPENSION, lambda note: note.time is None)
+    [effective] = [note for note in trader.notes[routes.SUSPENSION.name] if note.time is None]
     assert effective.seq is not None
+    # The suspension alone says that the book is empty, and it comes first: who hears of the revocation before it
+    # takes the order for one that was removed for a fault.
+    told = (routes.SUSPENSION.name, routes.UNBOOK_ORDER.name, routes.REVOKE_ORDER.name)
+    assert [route for route in trader.heard if route in told] == [told[0], told[0], told[2]]
     assert await status(trader, receipt) is OrderStatus.REVOKED
     assert (await trader.connect()).score == 0
 

@@ -152,10 +152,13 @@ class BookManager:
                 self.ledger_subscribers.publish(notification_frame(routes.EPOCH_LEDGER, note))
 
     def suspended(self, final_epoch: int, persist: bool) -> None:
-        """The market stopped; without `persist` the book is empty now."""
+        """The market stopped; without `persist` the book is empty now, which this note alone says."""
         seq = None if persist else self._next()
         note = Suspension(market=self.market, seq=seq, final_epoch=final_epoch, persist_book=persist)
         self._publish(routes.SUSPENSION, note)
+        if not persist:
+            self._booked_at.clear()
+            self._changed((), 0)
 
     def resumed(self, start_epoch: int) -> None:
         """The market runs again."""

@@ -21,10 +21,9 @@ from twinlock.protocol.orders import CancelOrder, LimitOrder, Order
 from twinlock.protocol.signing import signed
 from twinlock.protocol.wire import Hex
 from twinlock.server.db.orders import add_revocations, change_orders
-from twinlock.server.historian.ledger import Reason
 from twinlock.server.market.arrivals import Arrivals
 from twinlock.server.market.core import Close, Closed, Process, Processed, Retract, Submit
-from twinlock.server.market.departures import revoke
+from twinlock.server.market.departures import suspend
 from twinlock.server.market.effects import epoch_points, missed_trades, order_changes, over, report_note
 from twinlock.server.market.preimages import collect, collect_resumed
 from twinlock.server.market.state import MarketState
@@ -85,12 +84,15 @@ class EpochCycle:
         finally:
             self.feeding = False
 
-    def reopen(self, orders: Iterable[Order]) -> list[Order]:
-        """Take up the epochs that a restart interrupted; the orders that no longer fit are returned."""
+    def reopen(self, orders: Iterable[Order], since: int) -> list[Order]:
+        """Take up the epochs that a restart interrupted; the orders that no longer fit are returned.
+
+        since: from this epoch on, those without orders are processed too, so that none is missing.
+        """
         state, schedule = self._state, self._state.schedule
         misfits: list[Order] = []
-        epochs: set[int] = set()
         self._first = state.now()
+        epochs = {epoch for epoch in range(since, self._first) if not schedule.stopped(epoch)}
         for order in orders:
             try:
                 state.core.submit(Submit(order))
@@ -181,10 +183,7 @@ class EpochCycle:
         self._told(processed.epoch)
 
     async def _suspended(self) -> None:
-        """The final epoch is processed."""
         state = self._state
-        persist = state.schedule.persist_book
-        if not persist:
-            await revoke(state, list(state.core.book), reason=Reason.SUSPENDED)
-        state.public.suspended(state.schedule.final_epoch, persist)
-        log.info("market suspended", market=state.terms.name, epoch=state.schedule.final_epoch, persist=persist)
+        await suspend(state)
+        schedule = state.schedule
+        log.info("market suspended", market=state.terms.name, epoch=schedule.final_epoch, persist=schedule.persist_book)

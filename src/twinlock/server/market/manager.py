@@ -21,7 +21,6 @@ from twinlock.server.book import BookManager
 from twinlock.server.comms.hub import Call
 from twinlock.server.comms.link import Link
 from twinlock.server.db import Write
-from twinlock.server.historian.ledger import Reason
 from twinlock.server.market.arrivals import Arrivals
 from twinlock.server.market.core import MarketCore
 from twinlock.server.market.departures import revoke
@@ -105,19 +104,17 @@ class MarketManager:
         """
         return await self._arrivals.submit(call, message, locks)
 
-    async def revoke(
-        self, orders: Iterable[LimitOrder], extra: Iterable[Write] = (), *, reason: Reason = Reason.REVOKED
-    ) -> None:
+    async def revoke(self, orders: Iterable[LimitOrder], extra: Iterable[Write] = ()) -> None:
         """Take orders off the book for a reason outside of the market, tell their owners and everybody."""
-        await revoke(self._state, orders, extra, reason=reason)
+        await revoke(self._state, orders, extra)
 
     async def revoke_account(self, account_id: bytes) -> None:
         """Take all booked orders of an account off the book."""
         await self.revoke(self.booked_of(account_id))
 
-    def reopen(self, orders: Iterable[Order]) -> list[Order]:
-        """Take up the epochs that a restart interrupted; the orders that no longer fit are returned."""
-        return self.epochs.reopen(orders)
+    def reopen(self, orders: Iterable[Order], since: int) -> list[Order]:
+        """Take up the epochs that a restart interrupted, from that one on without a gap; orders that no longer fit."""
+        return self.epochs.reopen(orders, since)
 
     def _told(self, epoch: int) -> None:
         for callback in self.on_epoch:
