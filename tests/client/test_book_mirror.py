@@ -126,7 +126,7 @@ class Honest:
             epoch=self.epoch,
             base_fee_rate=1,
             quote_fee_rate=1,
-            match_summary=matcher.summary(result.matches),
+            match_summary=list(result.summary),
             start_stamp=self.epoch * EPOCH_MS,
             end_stamp=(self.epoch + 1) * EPOCH_MS,
             match_volume=statistics.volume,

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from msgspec.structs import replace
+from tests.protocol.drawn import epochs
 from tests.protocol.support import LOT, cancel, limit, market, vector
 
 from twinlock.protocol.book import Book
-from twinlock.protocol.matcher import match, summary
-from twinlock.protocol.messages.orders import OrderOptions
+from twinlock.protocol.matcher import match
 from twinlock.protocol.orders import (
     CancelOrder,
     LimitOrder,
@@ -113,42 +112,6 @@ def capped(order: LimitOrder | MarketOrder, matches: int) -> bool:
     return 0 < order.options.max_matches <= matches
 
 
-RATES = st.integers(1, 12).map(lambda step: step * 10**7)
-CAPS = st.sampled_from([0, 0, 0, 1, 2, 3])
-OPTIONS = st.builds(OrderOptions, post_only=st.sampled_from([False, False, True]), max_matches=CAPS)
-
-
-@st.composite
-def epochs(draw: st.DrawFn) -> tuple[list[LimitOrder], list[Order]]:
-    """A book without crossing orders, and a queue of every kind of order."""
-    middle = draw(st.integers(3, 10))
-    booked: list[LimitOrder] = []
-    for number in range(draw(st.integers(0, 12))):
-        side = draw(st.sampled_from(Side))
-        rate = draw(st.integers(1, middle) if side is BUY else st.integers(middle + 1, 12)) * 10**7
-        order = limit(side, rate, draw(st.integers(1, 6)), number=number, time=draw(st.integers(0, 3)))
-        order = replace(order, options=draw(OPTIONS), filled=draw(st.integers(0, order.quantity // LOT - 1)) * LOT)
-        booked.append(replace(order, matches=max(0, min(1, order.options.max_matches - 1))))
-    queue: list[Order] = []
-    for number in range(100, 100 + draw(st.integers(0, 14))):
-        kind = draw(st.sampled_from(["limit", "limit", "immediate", "market", "cancel", "odd"]))
-        side = draw(st.sampled_from(Side))
-        if kind == "cancel":
-            targets = [order.id for order in (*booked, *queue)] or [bytes(32)]
-            queue.append(cancel(draw(st.sampled_from(targets)), number=number))
-        elif kind == "market":
-            amount = draw(st.integers(0, 60)) if side is BUY else draw(st.integers(1, 8)) * LOT
-            queue.append(replace(market(side, amount, number=number), options=OrderOptions(max_matches=draw(CAPS))))
-        elif kind == "odd":
-            queue.append(market(SELL, draw(st.integers(1, 8)) * LOT + draw(st.integers(1, LOT - 1)), number=number))
-        else:
-            lots, time = draw(st.integers(1, 8)), draw(st.integers(4, 6))
-            order = limit(side, draw(RATES), lots, number=number, time=time, standing=kind == "limit")
-            options = draw(OPTIONS) if kind == "limit" else OrderOptions(max_matches=draw(CAPS))
-            queue.append(replace(order, options=options))
-    return booked, draw(st.permutations(queue))
-
-
 @given(epochs())
 def test_the_matcher_does_what_the_oracle_does(epoch: tuple[list[LimitOrder], list[Order]]) -> None:
     booked, queue = epoch
@@ -200,7 +163,7 @@ def test_nothing_is_made_or_lost(epoch: tuple[list[LimitOrder], list[Order]]) ->
             assert order.filled == filled.get(order.id, 0) + gained
             assert 0 <= order.filled <= order.quantity
     assert result.statistics.volume == sum(fill.quantity for fill in trades)
-    assert sum(abs(quantity) for _, quantity in summary(result.matches)) == result.statistics.volume
+    assert sum(abs(quantity) for _, quantity in result.summary) == result.statistics.volume
     for fill in trades:
         assert fill.quantity > 0
         assert isinstance(fill.taker, LimitOrder | MarketOrder)
@@ -282,7 +245,7 @@ def test_match_set_volume_vector() -> None:
 def test_the_summary_adds_up_runs_of_one_rate_and_side() -> None:
     makers = [limit(SELL, 10**7, 1, number=1), limit(SELL, 10**7, 1, number=2), limit(SELL, 2 * 10**7, 1, number=3)]
     result = match(Book(LOT, makers), [limit(BUY, 2 * 10**7, 3, number=4)])
-    assert summary(result.matches) == [(10**7, -2 * LOT), (2 * 10**7, -LOT)]
+    assert result.summary == ((10**7, -2 * LOT), (2 * 10**7, -LOT))
 
 
 @pytest.mark.parametrize("side", Side)

@@ -277,7 +277,7 @@ _APPLY: dict[type[Any], Callable[[BookMirror, Any], Verdict | None]] = {
 def _compare(book: Book, orders: list[Order], published: _Published, report: EpochReport, revoked: set[bytes]) -> str:
     """What differs between the replay and what was published, revoked orders aside; empty if nothing."""
     result = matcher.match(book, orders)
-    if matcher.summary(result.matches) != [tuple(row) for row in report.match_summary]:
+    if result.summary != tuple(tuple(row) for row in report.match_summary):
         return "the matches of the epoch are not those that its orders give"
     if {order.id: (order.remaining, order.rate) for order in result.booked} != published.booked:
         return "the orders booked in the epoch are not those that its orders give"

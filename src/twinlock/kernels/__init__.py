@@ -2,8 +2,9 @@
 
 Every module here works without a compiler: it exposes the compiled function where the extension is
 there and the twin where it is not. The twin is always importable under a name that ends in ``_plain``
-(`Plain` for classes), and tests hold the two equal. Kernels are pure: bytes in, bytes out. The one for batches of
-signatures has its twin, and what picks, one layer up: `twinlock.chain.keys` and `twinlock.chain.signatures`.
+(`Plain` for classes), and tests hold the two equal. Kernels are pure: bytes in, bytes out, but for matching, which is
+given orders. The one for batches of signatures has its twin, and what picks, one layer up: `twinlock.chain.keys` and
+`twinlock.chain.signatures`.
 
 >>> from twinlock.kernels.blake256 import blake256
 >>> blake256(b"").hex()[:16]

@@ -1,86 +1,25 @@
 """The book of one market: two priority queues of standing limit orders (protocol section 6.6).
 
 Priority is rate, then the earlier server time, then the smaller order ID, so every book has exactly one order.
-Orders are values, so a copy shares them and costs two list copies.
+Orders are values, so a copy shares them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from heapq import heapify, heappop, heappush
 
 from twinlock.errors import TwinlockError
+from twinlock.kernels.matching import BookSide
+from twinlock.protocol.constants import MAX_ORDER_VALUE
 from twinlock.protocol.orders import LimitOrder, Side, TimeInForce
 
 _BUY, _STANDING = Side.BUY, TimeInForce.STANDING  # an attribute of an enumeration costs more than a comparison
-
-Rank = tuple[int, int, bytes]
-"""(rate for sells or its negative for buys, server time, order ID); the smallest comes first."""
 
 
 class BookError(TwinlockError):
     """An order that cannot rest on this book."""
 
     code = "book.order"
-
-
-class BookSide:
-    """One side's orders, best first. Removed orders leave their rank behind in the heap until it surfaces."""
-
-    __slots__ = ("_heap", "_sign", "orders")
-
-    def __init__(self, side: Side, orders: Iterable[LimitOrder] = ()) -> None:
-        self._sign = -1 if side is Side.BUY else 1
-        self.orders: dict[bytes, LimitOrder] = {order.id: order for order in orders}
-        self._heap: list[Rank] = []
-        self._rebuild()
-
-    def rank(self, order: LimitOrder) -> Rank:
-        """The order's place."""
-        return self._sign * order.rate, order.server_time, order.id
-
-    def best(self) -> LimitOrder | None:
-        """The first order, or None."""
-        heap, orders = self._heap, self.orders
-        while heap:
-            order = orders.get(heap[0][2])
-            if order is not None:
-                return order
-            heappop(heap)
-        return None
-
-    def insert(self, order: LimitOrder) -> None:
-        """Add an order, or replace the one with its ID."""
-        order_id = order.id
-        if order_id not in self.orders:
-            heappush(self._heap, (self._sign * order.rate, order.server_time, order_id))
-        self.orders[order_id] = order
-
-    def remove(self, order_id: bytes) -> LimitOrder | None:
-        """Take an order out; None if it is not here."""
-        order = self.orders.pop(order_id, None)
-        ranks = len(self._heap)
-        if ranks > 64 and ranks > 2 * len(self.orders):
-            self._rebuild()
-        return order
-
-    def copy(self) -> BookSide:
-        """An independent side with the same orders."""
-        twin = BookSide.__new__(BookSide)
-        twin._sign = self._sign
-        twin._heap = self._heap.copy()
-        twin.orders = self.orders.copy()
-        return twin
-
-    def __iter__(self) -> Iterator[LimitOrder]:
-        return iter(sorted(self.orders.values(), key=self.rank))
-
-    def __len__(self) -> int:
-        return len(self.orders)
-
-    def _rebuild(self) -> None:
-        self._heap = [self.rank(order) for order in self.orders.values()]
-        heapify(self._heap)
 
 
 class Book:
@@ -95,10 +34,10 @@ class Book:
         for order in standing:
             self._check(order)
         self._expiring = {order.id for order in standing if order.options.expiry}
-        self.buys = BookSide(Side.BUY, (order for order in standing if order.side is Side.BUY))
-        self.sells = BookSide(Side.SELL, (order for order in standing if order.side is Side.SELL))
+        self.buys = BookSide[LimitOrder](True, (order for order in standing if order.side is _BUY))
+        self.sells = BookSide[LimitOrder](False, (order for order in standing if order.side is not _BUY))
 
-    def side(self, side: Side) -> BookSide:
+    def side(self, side: Side) -> BookSide[LimitOrder]:
         """The orders of that side."""
         return self.buys if side is _BUY else self.sells
 
@@ -108,6 +47,10 @@ class Book:
         (self.buys if order.side is _BUY else self.sells).insert(order)
         if order.options.expiry:
             self._expiring.add(order.id)
+
+    def entered(self, orders: Iterable[LimitOrder]) -> None:
+        """Orders that matching put on a side by itself: those that expire are remembered."""
+        self._expiring.update([order.id for order in orders if order.options.expiry])
 
     def remove(self, order_id: bytes) -> LimitOrder | None:
         """Take an order off; None if it is not on the book."""
@@ -132,7 +75,7 @@ class Book:
 
     def get(self, order_id: bytes) -> LimitOrder | None:
         """The order as it rests now."""
-        return self.buys.orders.get(order_id) or self.sells.orders.get(order_id)
+        return self.buys.get(order_id) or self.sells.get(order_id)
 
     def best_rates(self) -> tuple[int, int]:
         """The rates of the first buy and the first sell, 0 for an empty side."""
@@ -157,7 +100,7 @@ class Book:
         yield from self.sells
 
     def __contains__(self, order_id: bytes) -> bool:
-        return order_id in self.buys.orders or order_id in self.sells.orders
+        return order_id in self.buys or order_id in self.sells
 
     def __len__(self) -> int:
         return len(self.buys) + len(self.sells)
@@ -167,4 +110,9 @@ class Book:
             raise BookError(
                 "only standing orders of at least one lot rest on a book",
                 numbers={"remaining": order.remaining, "lot_size": self.lot_size},
+            )
+        if max(order.quantity, order.rate) > MAX_ORDER_VALUE:
+            raise BookError(
+                "an order's quantity and rate are below 2^63",
+                numbers={"quantity": order.quantity, "rate": order.rate},
             )

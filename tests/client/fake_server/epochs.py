@@ -152,7 +152,7 @@ class Epochs(Settlement):
             epoch=index,
             base_fee_rate=2,
             quote_fee_rate=2,
-            match_summary=matcher.summary(result.matches),
+            match_summary=list(result.summary),
             start_stamp=index * EPOCH_MS,
             end_stamp=(index + 1) * EPOCH_MS,
             match_volume=statistics.volume,

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from msgspec import UNSET
 
 from twinlock.protocol import routes
-from twinlock.protocol.book import Book, BookSide
+from twinlock.protocol.book import Book
 from twinlock.protocol.constants import RECENT_MATCHES
 from twinlock.protocol.ledger import Entry
 from twinlock.protocol.matcher import Match, Matched
@@ -187,11 +187,11 @@ class BookManager:
             self.subscribers.publish(notification_frame(route, note))
 
 
-def _levels(side: BookSide, count: int) -> list[tuple[int, int]]:
+def _levels(side: Iterable[LimitOrder], count: int) -> list[tuple[int, int]]:
     return list(_take(_added_up(side), count))
 
 
-def _added_up(side: BookSide) -> Iterator[tuple[int, int]]:
+def _added_up(side: Iterable[LimitOrder]) -> Iterator[tuple[int, int]]:
     rate, quantity = 0, 0
     for order in side:
         if order.rate != rate:

@@ -14,7 +14,7 @@ import msgspec
 
 from twinlock.protocol.book import Book
 from twinlock.protocol.epoch import epoch_end, epoch_index
-from twinlock.protocol.matcher import Matched, match, summary
+from twinlock.protocol.matcher import Matched, match
 from twinlock.protocol.orders import CancelOrder, LimitOrder, Order, TimeInForce
 from twinlock.protocol.shuffle import checksum, shuffle
 from twinlock.server.market.errors import (
@@ -265,7 +265,7 @@ class MarketCore:
             end_rate=numbers.end if traded else last,
             fee_rate_base=event.fee_rate_base,
             fee_rate_quote=event.fee_rate_quote,
-            summary=tuple(summary(matched.matches)),
+            summary=matched.summary,
         )
 
 
