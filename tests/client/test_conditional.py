@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from tests.client.fake_server import LOT, MARKET
+from tests.client.fake_server import LOT, LTC, MARKET
+from tests.client.test_orders import crumbs
 from tests.client.world import RATE, World, world
 
 from twinlock.client.conditional import ConditionRecord
@@ -13,6 +14,7 @@ from twinlock.client.errors import OrderError
 from twinlock.client.events import Notice
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.wallet.records import CursorRecord
+from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import Side
 
@@ -166,6 +168,37 @@ async def test_a_stop_without_coins_is_placed_once_there_are_some(it: World) -> 
     await it.call(venue.orders.cancel(other.order_id))
     await it.close_epoch()
     await it.until(lambda: record.status == "placed")
+
+
+async def test_a_stop_of_more_coins_than_can_be_named_makes_one_of_them(it: World) -> None:
+    """A plain order asks for --split, which costs a fee; when a stop is reached nobody is there to be asked."""
+    much = (await crumbs(it) - 25 * LOT) // LOT
+    record = await stop(it, lots=much)
+    await trade(it, RATE - 1_000)
+    await it.until(lambda: record.status != "waiting")
+    assert (record.status, record.reason) == ("placed", "")
+    (order,) = (each for each in it.traders["alice"].orders() if each.tag)
+    assert (order.quantity, len(order.coins)) == (much * LOT, 1)
+
+
+async def test_a_stop_outlives_what_passes(it: World) -> None:
+    """A wallet that is still looking after a start, and refusals of the moment, end no stop; one that stays does."""
+    record = await stop(it)
+    it.cut.add(LTC)
+    await it.server.hang_up()
+    await it.electrum[LTC].hang_up()
+    await it.restart("alice")
+    (record,) = it.traders["alice"].venue().conditions.all()
+    await trade(it, RATE - 1_000)
+    await it.until(lambda: record.status == "reached" and bool(record.reason))
+    assert "still looking" in record.reason
+    it.server.refuse["limit"] = RpcError(ErrorCode.MARKET_NOT_RUNNING, "the market is suspended")
+    it.cut.clear()
+    await it.until(lambda: "suspended" in record.reason)
+    assert record.status == "reached"
+    it.server.refuse["limit"] = RpcError(ErrorCode.ACCOUNT_SUSPENDED, "no tier")
+    await it.until(lambda: record.status == "failed")
+    assert "no tier" in record.reason
 
 
 async def test_a_condition_given_up_takes_its_resting_order_along(it: World) -> None:

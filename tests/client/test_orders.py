@@ -19,7 +19,7 @@ from twinlock.client.errors import MisbehaviourError, OrderError, RequestTimeout
 from twinlock.client.events import EpochReplayed, Notice, ServerAccused
 from twinlock.client.store.records import EvidenceRecord, OrderRecord
 from twinlock.client.trader import Trader
-from twinlock.client.wallet.errors import TooManyCoinsError
+from twinlock.client.wallet.errors import ShortFundsError, TooManyCoinsError
 from twinlock.protocol import envelope
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import MAX_COINS
@@ -106,7 +106,8 @@ async def test_a_refused_order_gives_its_coins_back(it: World) -> None:
     assert locked(it.traders["alice"]) == 0
 
 
-async def test_an_order_of_more_coins_than_can_be_named_is_refused_and_split(it: World) -> None:
+async def crumbs(it: World) -> int:
+    """Alice gets more coins than an order can name; all that she has (atoms)."""
     alice = it.traders["alice"]
     script = address_to_script(coin("ltc", "regtest"), await alice.wallet("ltc").new_address())
     for _ in range(MAX_COINS + 5):
@@ -114,12 +115,20 @@ async def test_an_order_of_more_coins_than_can_be_named_is_refused_and_split(it:
     await it.mine()
     all_of_it = FUNDS + (MAX_COINS + 5) * 3 * LOT
     await it.until(lambda: alice.wallet("ltc").balance().available == all_of_it)
+    return all_of_it
+
+
+async def test_an_order_of_more_coins_than_can_be_named_is_refused_and_split(it: World) -> None:
+    alice, all_of_it = it.traders["alice"], await crumbs(it)
     much = all_of_it - 25 * LOT
     with pytest.raises(TooManyCoinsError) as refused:
         await sell(it, much)
     assert refused.value.numbers["most"] == MAX_COINS < int(refused.value.numbers["coins"])
     assert not it.server.asked("limit")
     assert (locked(alice), alice.wallet("ltc").balance().available) == (0, all_of_it)
+    with pytest.raises(ShortFundsError):
+        await sell(it, all_of_it, split=True)
+    assert not alice.orders(), "what could not be paid for was never an order"
     order = await sell(it, much, split=True)
     assert (order.status, len(order.coins)) == ("epoch", 1)
 

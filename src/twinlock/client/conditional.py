@@ -8,7 +8,10 @@ Invariants
 - A condition is stored before anything is done for it, and each step may be repeated after a crash: its orders carry
   tags that follow from its name, and a tag is placed once.
 - What cannot be placed for want of coins is placed once there are some: those of the order that rested come back a
-  moment after it was cancelled.
+  moment after it was cancelled. So it is with whatever else passes: a wallet that is still looking, a chain or an
+  exchange that does not answer, a suspended market.
+- Nobody is there to be asked whether many small coins shall be made one, for a fee: where no order could name them all,
+  they are.
 - What was traded while we were away counts, as far back as the server's list of recent matches goes.
 """
 
@@ -27,13 +30,20 @@ from twinlock.client.orders import Orders
 from twinlock.client.store import Record, changing
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.waiting import rest
-from twinlock.client.wallet.errors import ShortFundsError
+from twinlock.client.wallet.errors import NodeWalletError, ScanningError, ShortFundsError, TooManyCoinsError
+from twinlock.electrum.errors import ElectrumError
 from twinlock.errors import TwinlockError
+from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
 from twinlock.protocol.orders import Side
 
 OPEN = ("waiting", "reached")
 """States in which a condition may still place an order."""
+
+
+_PASSING = (ShortFundsError, ScanningError, NodeWalletError, ElectrumError)
+_PASSING_REFUSALS = (ErrorCode.MARKET_NOT_RUNNING, ErrorCode.TRY_AGAIN_LATER, ErrorCode.TOO_MANY_REQUESTS)
+"""What keeps an order from being placed now, and not for good."""
 
 
 class Floor(Protocol):
@@ -59,6 +69,7 @@ class Floor(Protocol):
         *,
         tag: str = "",
         options: OrderOptions = PLAIN,
+        split: bool = False,
     ) -> OrderRecord: ...
 
 
@@ -186,15 +197,16 @@ class Conditions:
                 await self._place(record)
         except (SessionError, StoreError):
             return  # The connection is gone, or the disk full for a moment: at the next look.
-        except ShortFundsError as error:
-            self._lack(record, error)  # Coins come back from orders and swaps: at the next look.
         except TwinlockError as error:
+            if _passes(error):
+                self._lack(record, error)
+                return
             self._move(record, "failed", f"{error} [{error.code}]")
             self._desk.notice(f"condition {record.name} failed: {error}", "error")
 
-    def _lack(self, record: ConditionRecord, error: ShortFundsError) -> None:
+    def _lack(self, record: ConditionRecord, error: TwinlockError) -> None:
         if not record.reason:
-            self._desk.notice(f"condition {record.name} is placed once there are coins: {error}", "warning")
+            self._desk.notice(f"condition {record.name} cannot be placed yet, and waits: {error}", "warning")
         if record.reason != str(error):
             self._move(record, record.status, str(error))
 
@@ -239,14 +251,23 @@ class Conditions:
         ask = LimitAsk(market=record.market, side=side, quantity=quantity, rate=rate, options=options)
         draft = limit_draft(self._desk, ask)
         # Before an order is prepared, which takes a fresh address each time.
-        limit = self._desk.asset(draft.pays).max_fee_rate
-        self._desk.coin(draft.pays).wallet.plan(draft.value, draft.swaps, limit)
-        await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options)
+        limit, split = self._desk.asset(draft.pays).max_fee_rate, False
+        try:
+            self._desk.coin(draft.pays).wallet.plan(draft.value, draft.swaps, limit)
+        except TooManyCoinsError:
+            split = True
+        await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options, split=split)
 
     def _move(self, record: ConditionRecord, status: str, reason: str = "") -> None:
         with changing(self._desk.store, record):
             record.status, record.reason = status, reason
         self._desk.emit(ConditionChanged, name=record.name, market=record.market, status=status, reason=reason)
+
+
+def _passes(error: TwinlockError) -> bool:
+    if isinstance(error, RpcError):
+        return error.rpc_code in _PASSING_REFUSALS
+    return isinstance(error, _PASSING) or error.code == "order.market_closed"
 
 
 def _check_rates(ask: LimitAsk, stop: int, rest_rate: int, price: int) -> None:

@@ -60,9 +60,9 @@ class OrderFunds:
                 await self._desk.coin(asset).wallet.broadcast(split.raw)
         except TwinlockError:
             for order, _ in fresh:
-                with suppress(StoreError), changing(self._desk.store, order):  # else the next login gives them back
-                    order.status = "failed"
+                with suppress(StoreError), self._desk.store.transaction():  # else the next login gives them back
                     self.release(order)
+                    self._desk.store.delete(OrderRecord, order.key)  # Nobody was told of it.
             for asset, split in splits:
                 with suppress(TwinlockError):  # That one was broadcast before another could not be.
                     self._desk.coin(asset).wallet.abandon(split.txid)

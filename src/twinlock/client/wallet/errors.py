@@ -83,7 +83,7 @@ def too_many_coins(coins: int, most: int, need: int, have: int) -> TooManyCoinsE
     return TooManyCoinsError(
         f"{coins} coins would be needed, {most} are the most that an order can have",
         numbers={"coins": coins, "most": most, "have": have, "need": need},
-        fix="Place it with --split, which makes one coin of them, or pay some of them to yourself first.",
+        fix="A limit order with --split makes one coin of them; or pay some of them to yourself first.",
     )
 
 
