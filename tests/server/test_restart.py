@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
+import msgspec
 import pytest
 from tests.server.conftest import BTC, EPOCH_MS, LOT, LTC, MARKET, RATE, Exchange, until
+from tests.server.jump_clock import JumpClock
 from tests.server.trader import PATIENCE_S, Trader
 
 from twinlock.protocol import routes
@@ -62,6 +65,61 @@ async def test_an_epoch_that_was_open_is_processed_after_the_restart(any_exchang
     await back(exchange, trader)
     await trader.booked(receipt.order_id, MARKET)
     assert await status(trader, receipt) is OrderStatus.BOOKED
+
+
+async def epochs_of(exchange: Exchange, last: int = 0) -> list[int]:
+    """The processed ones, once the present one is, or the one that is named."""
+    last = last or exchange.running.manager.markets["ltc_btc"].now()
+    found: list[int] = []
+    async with asyncio.timeout(PATIENCE_S):
+        while last not in found:
+            await asyncio.sleep(0.01)
+            entries = await exchange.running.manager.historian.ledger("ltc_btc", 0, 1_000)
+            records = [msgspec.json.decode(bytes(entry.record)) for entry in entries]
+            found = [record["epoch"] for record in records if record["kind"] == "epoch"]
+    return found
+
+
+async def test_no_epoch_is_missing_after_a_short_absence(tmp_path: Path, anyio_backend: str) -> None:
+    """Also of those that began and ended while nobody was there; after a long absence the rest stays untold."""
+    exchange = Exchange(tmp_path)
+    exchange.clock = clock = JumpClock()
+    await exchange.start()
+    first = (await epochs_of(exchange))[0]
+    await exchange.crash()
+    clock.jump(10 * EPOCH_MS / 1000)
+    await exchange.start()
+    found = await epochs_of(exchange)
+    assert found == list(range(first, found[-1] + 1))
+    assert len(found) > 10
+    await exchange.crash()
+    clock.jump(3_600)
+    await exchange.start()
+    later = [epoch for epoch in await epochs_of(exchange) if epoch > found[-1]]
+    assert later == list(range(later[0], later[-1] + 1))
+    patience = exchange.config().server.broadcast_timeout_ms // 4 // EPOCH_MS
+    assert patience <= len(later) < 3_600_000 // EPOCH_MS
+    await exchange.close()
+
+
+async def test_epochs_of_a_suspension_are_not_taken_up(tmp_path: Path, anyio_backend: str) -> None:
+    exchange = Exchange(tmp_path)
+    exchange.clock = clock = JumpClock()
+    await exchange.start()
+    final = await exchange.running.manager.suspend("ltc_btc")
+    await exchange.crash()
+    clock.jump(10 * EPOCH_MS / 1000)
+    await exchange.start()
+    assert (await epochs_of(exchange, final))[-1] == final
+    start = await exchange.running.manager.resume("ltc_btc")
+    await exchange.crash()
+    clock.jump(10 * EPOCH_MS / 1000)
+    await exchange.start()
+    found = await epochs_of(exchange)
+    assert next(epoch for epoch in found if epoch > final) == start
+    assert final in found
+    assert found == [*range(found[0], final + 1), *range(start, found[-1] + 1)]
+    await exchange.close()
 
 
 async def test_a_restart_after_each_step_of_a_swap(any_exchange: Exchange) -> None:

@@ -229,7 +229,7 @@ class DexManager:
     async def _open_market(self, terms: MarketTerms) -> MarketManager:
         stored = await load_active(self._database, terms.name)
         row = await load_market(self._database, terms.name)
-        _, last_rate = await last_epoch(self._database, terms.name)
+        last = await last_epoch(self._database, terms.name)
         services = Services(
             hub=self._hub,
             database=self._database,
@@ -247,23 +247,30 @@ class DexManager:
         # Every order's coins were checked for swaps of so many lots; of others they may not pay the fees.
         resized = row is not None and row.lot_size != terms.lot_size
         booked = [] if resized else resting(stored)
-        market = MarketManager(terms, services, self._schedule(terms, row), booked, last_rate)
+        market = MarketManager(terms, services, self._schedule(terms, row), booked, last.end_rate)
         market.on_epoch.append(self.snapshots.send)
         market.lock_coins(booked)
-        await self._take_up_epochs(market, stored, resized=resized)
+        since = market.now()
+        if row is not None and row.epoch_ms == terms.epoch_ms:
+            since = max(row.start_epoch, last.epoch + 1 if last.epoch_ms == terms.epoch_ms else 0)
+        await self._take_up_epochs(market, stored, since, resized=resized)
         await self._remember(market)
         return market
 
-    async def _take_up_epochs(self, market: MarketManager, stored: Sequence[StoredOrder], *, resized: bool) -> None:
+    async def _take_up_epochs(
+        self, market: MarketManager, stored: Sequence[StoredOrder], since: int, *, resized: bool
+    ) -> None:
         """Go on with the epochs that were open or unprocessed; after a long absence their orders just end.
 
-        With another lot size nothing goes on: what was booked is revoked, without blame.
+        since: the first epoch that was not processed. With another lot size nothing goes on: what was booked is
+        revoked, without blame.
         """
         now, terms = self._clock.now_ms(), market.terms
         oldest = now - self._base.settings.broadcast_timeout_ms // 4
         waiting = [entry.order for entry in stored if entry.status is OrderStatus.EPOCH]
         late = [order for order in waiting if resized or order.server_time < oldest]
-        dropped = late + market.reopen(order for order in waiting if order not in late)
+        since = max(since, epoch_index(oldest, terms.epoch_ms))
+        dropped = late + market.reopen((order for order in waiting if order not in late), since)
         misfits = [order.id for order in resting(stored)] if resized else []
         draft = self.historian.ledger_draft(terms)
         draft.removal(Reason.TERMS if misfits else Reason.RESTART, misfits, lapsed=dropped)

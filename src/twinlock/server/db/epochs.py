@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import msgspec
 import sqlalchemy as sa
 
@@ -84,13 +86,21 @@ async def load_candles(database: Database, market: str, bin_ms: int, count: int)
     return found[::-1]
 
 
-async def last_epoch(database: Database, market: str) -> tuple[int, int]:
-    """(index, end rate) of the last processed epoch; zeros before the first."""
-    query = sa.select(epochs.c.epoch, epochs.c.end_rate).where(epochs.c.market == market)
+class LastEpoch(NamedTuple):
+    """The last epoch that was processed, its length in ms, and its last rate; zeros before the first."""
+
+    epoch: int = 0
+    epoch_ms: int = 0
+    end_rate: int = 0
+
+
+async def last_epoch(database: Database, market: str) -> LastEpoch:
+    """Where a market's epochs end."""
+    query = sa.select(*(epochs.c[name] for name in LastEpoch._fields)).where(epochs.c.market == market)
     found = await database.fetch_one(
-        query.order_by(epochs.c.epoch.desc()), lambda row: (int(row["epoch"]), int(row["end_rate"]))
+        query.order_by(epochs.c.epoch.desc()), lambda row: LastEpoch(*(int(row[name]) for name in LastEpoch._fields))
     )
-    return found or (0, 0)
+    return found or LastEpoch()
 
 
 async def load_market(database: Database, name: str) -> MarketRow | None:
