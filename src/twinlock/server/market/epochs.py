@@ -84,12 +84,15 @@ class EpochCycle:
         finally:
             self.feeding = False
 
-    def reopen(self, orders: Iterable[Order]) -> list[Order]:
-        """Take up the epochs that a restart interrupted; the orders that no longer fit are returned."""
+    def reopen(self, orders: Iterable[Order], since: int) -> list[Order]:
+        """Take up the epochs that a restart interrupted; the orders that no longer fit are returned.
+
+        since: from this epoch on, those without orders are processed too, so that none is missing.
+        """
         state, schedule = self._state, self._state.schedule
         misfits: list[Order] = []
-        epochs: set[int] = set()
         self._first = state.now()
+        epochs = {epoch for epoch in range(since, self._first) if not schedule.stopped(epoch)}
         for order in orders:
             try:
                 state.core.submit(Submit(order))

@@ -112,9 +112,9 @@ class MarketManager:
         """Take all booked orders of an account off the book."""
         await self.revoke(self.booked_of(account_id))
 
-    def reopen(self, orders: Iterable[Order]) -> list[Order]:
-        """Take up the epochs that a restart interrupted; the orders that no longer fit are returned."""
-        return self.epochs.reopen(orders)
+    def reopen(self, orders: Iterable[Order], since: int) -> list[Order]:
+        """Take up the epochs that a restart interrupted, from that one on without a gap; orders that no longer fit."""
+        return self.epochs.reopen(orders, since)
 
     def _told(self, epoch: int) -> None:
         for callback in self.on_epoch:
