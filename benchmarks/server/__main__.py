@@ -154,6 +154,7 @@ def profiles() -> dict[str, str]:
 STEPS: dict[str, Callable[[], Any]] = {
     "baseline": baseline,
     "cycle": lambda: answer("engine", "cycle", "", RESULTS / "server-cycle.profile.txt"),
+    "matching": lambda: answer("engine", "matching"),
     "commit_sqlite": lambda: answer("engine", "commit"),
     "commit_postgresql": lambda: asyncio.run(on_postgresql()),
     "intake": intakes,

@@ -1,8 +1,8 @@
 """What needs no client, one process: `python -m benchmarks.server.engine STEP [URL] [PROFILE]`; JSON.
 
-cycle: shuffling and matching 10,000 orders on a book of 50,000. commit: everything that this epoch changes, in one
-transaction. settling: 5,000 matches under way, all of which run out of time at once. unredeemed: the same after both
-contracts of each, so that its chain is asked before anybody is blamed.
+cycle: shuffling and matching 10,000 orders on a book of 50,000. matching: its kernel in turn with the plain twin.
+commit: everything that this epoch changes, in one transaction. settling: 5,000 matches under way, all of which run out
+of time at once. unredeemed: the same after both contracts of each, so that its chain is asked before anybody is blamed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,13 @@ import structlog
 import uvloop
 from benchmarks.server.host import MARKET, Parameters, config
 from benchmarks.server.world import BTC, LOT, LTC, RATE, RATE_STEP, World
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from twinlock.chain.families import family_of
+from twinlock.kernels.matching import BookSide, BookSidePlain, work_off, work_off_plain
 from twinlock.protocol.epoch import epoch_index
+from twinlock.protocol.matcher import Match
 from twinlock.protocol.orders import LimitOrder, Side, TimeInForce, commit
 from twinlock.protocol.swap import Party, Verdict
 from twinlock.protocol.swap.events import Announced, Audited, Seen
@@ -43,6 +46,7 @@ from twinlock.server.swapper.executor import SwapExecutor
 
 BOOK, ORDERS, ROUNDS, MATCHES = 50_000, 10_000, 9, 5_000
 EPOCH_MS = 20_000
+SIDES = ((True, Side.BUY), (False, Side.SELL))
 _ACCOUNTS = 500
 TERMS = MarketTerms(
     name=MARKET,
@@ -125,6 +129,23 @@ def cycle(profile: str) -> dict[str, Any]:
         "matches": len(result.matched.matches),
         "booked": len(result.matched.booked),
     }
+
+
+def matching() -> dict[str, Any]:
+    """Milliseconds of CPU time of working off one queue, compiled and in plain Python, one after the other."""
+    took: dict[str, list[float]] = {"compiled_ms": [], "plain_ms": []}
+    halves = (("compiled_ms", BookSide, work_off), ("plain_ms", BookSidePlain, work_off_plain))
+    results: list[object] = []
+    for seed in range(ROUNDS):
+        draw = Draw(seed)
+        booked, queue = draw.book(BOOK), draw.epoch(ORDERS, 10 * EPOCH_MS)
+        for name, side, run in halves:
+            sides = [side(buys, [order for order in booked if order.side is of]) for buys, of in SIDES]
+            began = time.process_time()
+            results.append(run(LOT, *sides, queue, Match, replace))
+            took[name].append((time.process_time() - began) * 1000)
+    compiled, plain = (statistics.median(took[name]) for name in took)
+    return {"compiled_ms": round(compiled, 1), "plain_ms": round(plain, 1), "times": round(plain / compiled, 1)}
 
 
 def ready(seed: int) -> tuple[MarketCore, Process]:
@@ -282,6 +303,8 @@ def main() -> None:
     what, url, profile = (*sys.argv[1:], "", "")[:3]
     if what == "cycle":
         print(json.dumps(cycle(profile)))
+    elif what == "matching":
+        print(json.dumps(matching()))
     elif what == "commit":
         print(json.dumps(uvloop.run(commit_epoch(url))))
     else:

@@ -53,6 +53,12 @@ ROWS = (
         lambda found: bool(found["cpu_ms"] <= 60),
     ),
     Row(
+        "matching",
+        "working off that queue alone, compiled, and in turn with its twin in plain Python",
+        "",
+        lambda found: f"{found['compiled_ms']} ms; the twin {found['plain_ms']} ms, {found['times']} times as long",
+    ),
+    Row(
         "commit_sqlite",
         "epoch commit of that cycle, SQLite, synced",
         "0.5 s",
