@@ -11,12 +11,15 @@ import pytest
 from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange
 from tests.server.test_market_data import trade
 
+from twinlock.chain.bip32 import HDKey
+from twinlock.chain.coins import Network, coin
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.orders import Side
 from twinlock.server.db.audit import AuditEntry, add_audit, load_audit
 from twinlock.server.db.fee_scales import load_fee_scale
+from twinlock.server.wallet import DexWallet
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +109,18 @@ async def test_whatever_is_posted_can_be_written_down(any_exchange: Exchange) ->
     assert (len(stored.operator), len(stored.request), len(stored.body)) == (64, 512, 4_096)
 
 
+async def test_the_operator_s_own_addresses(exchange: Exchange, admin: httpx.AsyncClient) -> None:
+    row = coin("ltc", Network.REGTEST)
+    wallet = DexWallet(row, HDKey.from_seed(bytes(32)).neuter().text(row))
+    exchange.running.wallets["ltc"] = wallet
+    found = (await admin.get("/asset/ltc/addresses?first=3&n=2")).json()
+    assert found == [{"index": index, "address": wallet.address(index)} for index in (3, 4)]
+    assert len((await admin.get("/asset/ltc/addresses")).json()) == 10
+    refused = await admin.get("/asset/btc/addresses")
+    assert (refused.status_code, "bond_xpub" in refused.json()["fix"]) == (400, True)
+    assert (await admin.get(f"/asset/ltc/addresses?first={2**31}")).json()["code"] == "admin.parameter"
+
+
 async def test_orders_and_matches_of_a_market_come_in_pages(exchange: Exchange, admin: httpx.AsyncClient) -> None:
     await trade(exchange)
     await trade(exchange, 2)
@@ -189,6 +204,7 @@ async def test_notes_fees_and_the_data_api(exchange: Exchange, admin: httpx.Asyn
     assert await trader.note(routes.NOTIFY) == "hello"
     await admin.post("/notifyall", content="all of you")
     await trader.note(routes.NOTIFY, lambda note: note == "all of you")
+    await exchange.running.assets[BTC].refresh_fee_rate()
     assert (await admin.post("/asset/btc/setfeescale/2.0")).json() == {"symbol": "btc", "feescale": 2.0}
     assert (await admin.post("/asset/btc/setfeescale/0")).status_code == 400
     asset = (await admin.get("/asset/btc")).json()

@@ -259,6 +259,16 @@ def assets(remote: Remote) -> None:
     remote.show(remote.get("assets"))
 
 
+@admin.command()
+@click.argument("symbol")
+@click.option("--first", type=click.IntRange(0), default=0, show_default=True, help="Number of the first one.")
+@click.option("-n", "count", type=click.IntRange(1, PAGE_MAX), default=10, show_default=True)
+@pass_remote
+def addresses(remote: Remote, symbol: str, first: int, count: int) -> None:
+    """Receiving addresses of your own wallet (bond_xpub), for what you sell, such as prepaid bonds."""
+    remote.show(remote.get(f"asset/{symbol}/addresses", first=first, n=count))
+
+
 @admin.command("fee-scale")
 @click.argument("symbol")
 @click.argument("factor", type=float)

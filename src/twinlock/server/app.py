@@ -202,7 +202,7 @@ class Server:
         if where is None or settings.admin_password_file is None:
             return
         password = settings.admin_password_file.read_text().rstrip("\n")
-        operator = Operator(self.manager, self.data, self.hub, self.database, self._clock, self._entropy)
+        operator = Operator(self.manager, self.data, self.hub, self.database, self.wallets, self._clock, self._entropy)
         api = AdminApi(operator, password, self._pages)
         self._listeners["admin_listen"] = await asyncio.get_running_loop().create_server(
             api.factory(), ssl=context, **destination(where)

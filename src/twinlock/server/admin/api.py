@@ -30,6 +30,8 @@ from twinlock.server.http.errors import ApiError, InternalError
 
 log = structlog.get_logger(__name__)
 
+_INDEX_MAX = 2**31 - 1 - PAGE_MAX
+
 Action = Callable[[Operator, Request], Awaitable[object]]
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -66,6 +68,14 @@ def _count(request: Request, default: int = 100) -> int:
     if not 1 <= count <= PAGE_MAX:
         raise _wrong("n", str(count), f"ask for 1 to {PAGE_MAX} at once, then for the next page")
     return count
+
+
+def _index(request: Request) -> int:
+    """``first``: the number of an address."""
+    index = _number(request, "first", 0)
+    if index > _INDEX_MAX:
+        raise _wrong("first", str(index), f"a number up to {_INDEX_MAX}")
+    return index
 
 
 def _place(request: Request) -> Place:
@@ -140,6 +150,9 @@ READING: dict[str, Action] = {
     "/api/audit": lambda operator, r: operator.audit(_number(r, "before", 0), _count(r)),
     "/api/assets": lambda operator, _: operator.assets(),
     "/api/asset/{symbol}": lambda operator, r: operator.asset(r.path_params["symbol"]),
+    "/api/asset/{symbol}/addresses": lambda operator, r: operator.addresses(
+        r.path_params["symbol"], _index(r), _count(r, 10)
+    ),
     "/api/markets": lambda operator, _: operator.markets(),
     "/api/market/{name}": lambda operator, r: operator.market(r.path_params["name"]),
     "/api/market/{name}/orderbook": lambda operator, r: operator.book(r.path_params["name"]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.constants import PREPAID_CODE_BYTES
 from twinlock.protocol.epoch import epoch_start
@@ -34,6 +36,7 @@ from twinlock.server.db.orders import StoredOrder
 from twinlock.server.manager import DexManager
 from twinlock.server.market.manager import MarketManager
 from twinlock.server.users.accounts import Account
+from twinlock.server.wallet import DexWallet
 
 _DAY_S = 86_400
 _CODES_MAX = 100
@@ -48,12 +51,21 @@ class Operator:
     """One method per thing; all results are JSON."""
 
     def __init__(
-        self, manager: DexManager, data: DataDesk, hub: Hub, database: Database, clock: Clock, entropy: Entropy
+        self,
+        manager: DexManager,
+        data: DataDesk,
+        hub: Hub,
+        database: Database,
+        wallets: Mapping[str, DexWallet],
+        clock: Clock,
+        entropy: Entropy,
     ) -> None:
+        """wallets: by symbol, where the operator is paid."""
         self._manager = manager
         self._data = data
         self._hub = hub
         self._database = database
+        self._wallets = wallets
         self._clock = clock
         self._entropy = entropy
 
@@ -179,6 +191,14 @@ class Operator:
             "scaledFeeRate": asset.fee_rate,
             "synced": asset.synced,
         }
+
+    async def addresses(self, symbol: str, first: int, count: int) -> list[Answer]:
+        """Receiving addresses of the operator's own wallet, from a number on, for what the operator sells."""
+        wallet = self._wallets.get(self._asset(symbol).coin.symbol)
+        if wallet is None:
+            fix = "set bond_xpub of the asset in the configuration"
+            raise RpcError(ErrorCode.INVALID_REQUEST, f"there is no wallet for {symbol}", fix=fix)
+        return [{"index": index, "address": wallet.address(index)} for index in range(first, first + count)]
 
     async def set_fee_scale(self, symbol: str, factor: float) -> Answer:
         """Scale the fee rates that matches must pay, from now on and after every restart."""
