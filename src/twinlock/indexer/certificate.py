@@ -60,15 +60,18 @@ def _context() -> ssl.SSLContext:
 
 
 class Certificate:
-    """A server's TLS context that follows its files; running sessions keep what they have."""
+    """A server's TLS contexts that follow its files; running sessions keep what they have.
+
+    context: for `SecureDoor`. web_context: for WebSockets, whose library opens its own door.
+    """
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises CertificateError."""
         self._certificate = certificate
         self._key = key
         self._stamp: tuple[int, ...] = ()  # of what is loaded
-        self.context = _context()
-        limit_handshakes(self.context)
+        self.context, self.web_context = _context(), _context()
+        limit_handshakes(self.web_context)
         self.reload()
 
     def reload(self) -> bool:
@@ -81,7 +84,8 @@ class Certificate:
             stamp = tuple(file.stat().st_mtime_ns for file in (self._certificate, self._key))
             if stamp == self._stamp:
                 return False
-            for context in (_context(), self.context):  # a context that refuses a key has lost the old one
+            # A context that refuses a key has lost the old one: another one tries it first.
+            for context in (_context(), self.context, self.web_context):
                 context.load_cert_chain(self._certificate, self._key, password=_no_password)
             self._stamp = stamp
         except (OSError, ValueError) as error:

@@ -1,7 +1,8 @@
-"""Handshakes: a TLS connection takes some fifty kilobytes before it is known whether anybody is there; so many at once.
+"""WebSockets' TLS handshakes: so many at once, as each takes some fifty kilobytes before anybody is known to be there.
 
 Nobody is counted as a session before its handshake is over, and silence costs nothing: without a limit, connections
-that say nothing would take all memory.
+that say nothing would take all memory. The library opens the door, so all that can be done is to hang up on who comes
+when the room is full; `SecureDoor` does better.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from weakref import WeakSet
 HANDSHAKE_SECONDS = 10.0
 """How long one may take. Wallets give up later than that."""
 
-MOST = 200
+MOST = 50
 
 
 def limit_handshakes(context: ssl.SSLContext, most: int = MOST) -> None:

@@ -14,6 +14,8 @@ from twinlock.indexer.certificate import Certificate
 from twinlock.indexer.doors import opening
 from twinlock.indexer.env import EnvError, Service
 from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
+from twinlock.indexer.secure_door import SecureDoor
+from twinlock.indexer.shared import Shared
 
 _FULL = 1 << 16
 """Bytes on their way to a WebSocket from which on its session waits."""
@@ -26,24 +28,28 @@ class Listener(Protocol):
 
 
 async def open_listener(
-    service: Service, session: Callable[[], asyncio.Protocol], certificate: Certificate | None, max_recv: int
+    service: Service, session: Callable[[], asyncio.Protocol], certificate: Certificate | None, shared: Shared
 ) -> Listener:
     """Listen. Raises EnvError when TLS is wanted without a certificate, DoorError."""
-    secure = service.protocol in ("ssl", "wss")
-    if secure and certificate is None:
+    if service.protocol in ("ssl", "wss") and certificate is None:
         raise EnvError(f"{service} needs a certificate")
-    context = certificate.context if secure and certificate else None
-    tls: dict[str, Any] = {"ssl": context, "ssl_handshake_timeout": HANDSHAKE_SECONDS} if context else {}
-    if service.protocol in ("tcp", "ssl"):
-        with opening(service):
+    with opening(service):
+        if service.protocol == "ssl" and certificate:
+            door = SecureDoor(certificate.context, session, lambda peer: shared.group_of(peer).name)
+            await door.open(service.host, service.port)
+            return door
+        if service.protocol == "tcp":
             loop = asyncio.get_running_loop()
-            return cast(Listener, await loop.create_server(session, service.host, service.port, **tls))
+            return cast(Listener, await loop.create_server(session, service.host, service.port))
 
     async def handle(connection: websocket_server.ServerConnection) -> None:
         await _WebSocket(connection, session()).run()
 
+    tls: dict[str, Any] = {}
+    if service.protocol == "wss" and certificate:
+        tls = {"ssl": certificate.web_context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
     with opening(service):
-        return await websocket_server.serve(handle, service.host, service.port, max_size=max_recv, **tls)
+        return await websocket_server.serve(handle, service.host, service.port, max_size=shared.env.max_recv, **tls)
 
 
 class _WebSocket(asyncio.Transport):

@@ -17,7 +17,7 @@ import structlog
 
 from twinlock.electrum.errors import FrameError
 from twinlock.electrum.framing import LineDecoder, batch_members, decode_request
-from twinlock.indexer.costs import Account, Address, address_of, group_of
+from twinlock.indexer.costs import Account, Address, address_of
 from twinlock.indexer.lines import Large, Line, whole
 from twinlock.indexer.methods import (
     EXCESSIVE,
@@ -89,11 +89,10 @@ class Session(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         peer = transport.get_extra_info("peername")
         self._out.open(self._transport)
-        env = self.env
-        group = group_of(peer, tor=env.onion, ipv4=env.subnet_ipv4, ipv6=env.subnet_ipv6)
+        group = self.shared.group_of(peer)
         self.group = group.name
         self.address = address_of(peer)
-        if len(self.shared.sessions) < env.max_sessions and self.shared.bans.allows(self.address):
+        if len(self.shared.sessions) < self.env.max_sessions and self.shared.bans.allows(self.address):
             self.account = self.shared.costs.open(group)
         if self.account is None:
             self.abort()

@@ -36,9 +36,9 @@ class SessionManager:
         return made
 
     async def listen(self, services: Iterable[Service], certificate: Certificate | None = None) -> None:
-        """Open the doors."""
+        """Open the doors. Raises EnvError, DoorError."""
         for service in services:
-            self._listeners.append(await open_listener(service, self.session, certificate, self.shared.env.max_recv))
+            self._listeners.append(await open_listener(service, self.session, certificate, self.shared))
 
     async def close(self) -> None:
         """Close the doors and all sessions."""

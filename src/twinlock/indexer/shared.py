@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from twinlock.indexer.bans import Bans
-from twinlock.indexer.costs import Address, Costs
+from twinlock.indexer.costs import Address, Costs, Group, group_of
 from twinlock.indexer.daemon import NodeCalls
 from twinlock.indexer.env import Env
 from twinlock.indexer.large import LargeAnswers
@@ -158,6 +158,11 @@ class Shared:
         self.held_since: float | None = None
         """Seconds of the clock since when the chain is between two states; None while it is not."""
         self._fees: dict[tuple[int, str | None], float] = {}
+
+    def group_of(self, peer: Any) -> Group:
+        """The network that a peer's address belongs to."""
+        env = self.env
+        return group_of(peer, tor=env.onion, ipv4=env.subnet_ipv4, ipv6=env.subnet_ipv6)
 
     @property
     def held(self) -> bool:
