@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.indexer.wire import ended
 
 from twinlock.indexer.certificate import Certificate, make_certificate
 from twinlock.indexer.secure_door import SecureDoor
@@ -77,13 +77,6 @@ def trusting() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
-
-
-async def ended(reader: asyncio.StreamReader) -> bool:
-    """Wait for the connection's end."""
-    with suppress(ConnectionError):
-        return await asyncio.wait_for(reader.read(), 20) == b""
-    return True
 
 
 @pytest.fixture

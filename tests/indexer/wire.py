@@ -15,6 +15,14 @@ class Refused(Exception):  # noqa: N818
         self.code = error["code"]
 
 
+async def ended(reader: asyncio.StreamReader) -> bool:
+    """Whether the connection comes to its end, with nothing more said."""
+    try:
+        return await asyncio.wait_for(reader.read(), 20) == b""
+    except ConnectionError:
+        return True
+
+
 class Wallet:
     """One connection. Notifications gather in `notes` as (method, params)."""
 
@@ -61,10 +69,7 @@ class Wallet:
 
     async def ended(self) -> bool:
         """Whether the server closes the connection now."""
-        try:
-            return await asyncio.wait_for(self._reader.read(), 20) == b""
-        except ConnectionError:
-            return True
+        return await ended(self._reader)
 
     def close(self) -> None:
         self._writer.close()

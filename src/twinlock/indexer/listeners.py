@@ -16,6 +16,10 @@ from twinlock.indexer.env import EnvError, Service
 from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
 from twinlock.indexer.secure_door import SecureDoor
 from twinlock.indexer.shared import Shared
+from twinlock.indexer.waiting_room import WaitingRoom
+
+_OPENING = 200
+"""WebSockets that may be without their opening handshake at once."""
 
 _FULL = 1 << 16
 """Bytes on their way to a WebSocket from which on its session waits."""
@@ -42,14 +46,38 @@ async def open_listener(
             loop = asyncio.get_running_loop()
             return cast(Listener, await loop.create_server(session, service.host, service.port))
 
+    room = WaitingRoom(_OPENING)
+
     async def handle(connection: websocket_server.ServerConnection) -> None:
+        room.leave(connection)
         await _WebSocket(connection, session()).run()
 
-    tls: dict[str, Any] = {}
+    def opened(*args: Any, **options: Any) -> websocket_server.ServerConnection:
+        return _Opening(room, lambda peer: shared.group_of(peer).name, *args, **options)
+
+    options: dict[str, Any] = {"create_connection": opened, "max_size": shared.env.max_recv}
     if service.protocol == "wss" and certificate:
-        tls = {"ssl": certificate.web_context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
+        options |= {"ssl": certificate.web_context, "ssl_handshake_timeout": HANDSHAKE_SECONDS}
     with opening(service):
-        return await websocket_server.serve(handle, service.host, service.port, max_size=shared.env.max_recv, **tls)
+        return await websocket_server.serve(handle, service.host, service.port, **options)
+
+
+class _Opening(websocket_server.ServerConnection):
+    """A WebSocket, in the waiting room until its opening handshake is over."""
+
+    def __init__(self, room: WaitingRoom, network_of: Callable[[Any], str], *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._room = room
+        self._network_of = network_of
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        network = self._network_of(transport.get_extra_info("peername"))
+        self._room.enter(self, network, cast(asyncio.Transport, transport).abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._room.leave(self)
+        super().connection_lost(exc)
 
 
 class _WebSocket(asyncio.Transport):

@@ -1,8 +1,6 @@
 """Secure door: takes connections, shakes hands with each, and lets nobody be kept out by those who say nothing.
 
 A handshake takes some fifty kilobytes before it is known whether anybody is there, so there is room for some at once.
-When it is full, one who comes is let in, and the network with most handshakes under way loses its oldest: the silent
-ones of a few networks outlast nobody else, those of many only whom they outrun.
 """
 
 from __future__ import annotations
@@ -10,12 +8,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
+from twinlock.indexer.waiting_room import WaitingRoom
 
 _MOST = 150
 _BACKLOG = 100
@@ -36,9 +34,9 @@ class SecureDoor:
         self._context = context
         self._protocol = protocol
         self._network_of = network_of
-        self._most = most
         self._accepting: list[asyncio.Task[None]] = []
-        self._begun: dict[asyncio.Task[None], str] = {}  # handshakes, the oldest first
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._room = WaitingRoom(most)
 
     async def open(self, host: str, port: int) -> int:
         """Listen; the port. Raises OSError."""
@@ -57,13 +55,13 @@ class SecureDoor:
 
     def close(self) -> None:
         """Take nobody any more, and end the handshakes that are under way."""
-        for task in (*self._accepting, *self._begun):
+        for task in (*self._accepting, *self._tasks):
             task.cancel()
 
     @property
     def under_way(self) -> int:
         """Handshakes that are not over."""
-        return len(self._begun)
+        return len(self._room)
 
     async def _accept(self, door: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -74,18 +72,10 @@ class SecureDoor:
                 except OSError:
                     await asyncio.sleep(_SHORT_SECONDS)
                     continue
-                if len(self._begun) >= self._most:
-                    self._make_room()
                 task = loop.create_task(self._shake(connection))
-                self._begun[task] = self._network_of(peer)
+                self._tasks.add(task)
+                self._room.enter(task, self._network_of(peer), task.cancel)
                 task.add_done_callback(self._over)
-
-    def _make_room(self) -> None:
-        count = Counter(self._begun.values())
-        most = max(count.values())
-        task = next(task for task, network in self._begun.items() if count[network] == most)
-        del self._begun[task]
-        task.cancel()
 
     async def _shake(self, connection: socket.socket) -> None:
         with suppress(OSError):  # nobody was there, or somebody who speaks no TLS
@@ -94,4 +84,5 @@ class SecureDoor:
             )
 
     def _over(self, task: asyncio.Task[None]) -> None:
-        self._begun.pop(task, None)
+        self._tasks.discard(task)
+        self._room.leave(task)
