@@ -5,15 +5,17 @@ from __future__ import annotations
 from itertools import count
 
 import pytest
-from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
+from tests.server.conftest import BTC, LOT, LTC, MARKET, RATE, Exchange, until
 from tests.server.settlement import matched
 
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.messages.explain import ExplainRequest, Explanation
+from twinlock.protocol.messages.status import MatchStatusRequest
 from twinlock.protocol.orders import Side
 from twinlock.protocol.reputation import Outcome
 from twinlock.protocol.signing import check
+from twinlock.protocol.wire import Hex
 from twinlock.server.db.accounts import Point, add_points
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +63,33 @@ async def test_a_failed_match_names_the_account_s_order_and_the_windows_forget(e
     assert [record.counts for record in later.outcomes if record.link == fault.link] == [False]
     assert (later.reputation.score, later.adds_up()) == (60, True)
     assert next(record.market for record in later.outcomes) == ""
+
+
+async def test_no_number_of_other_outcomes_washes_an_offence_away(any_exchange: Exchange) -> None:
+    """Nor does a restart, which reads the record anew."""
+    exchange = any_exchange
+    trader = await exchange.trader(tiers=4)
+    fault = Point(account_id=trader.account, outcome=Outcome.NO_SWAP_AS_TAKER, link=bytes(32), stamp=1)
+    good = Point(account_id=trader.account, outcome=Outcome.PREIMAGE_SUCCESS, link=b"\1" * 32, stamp=2)
+    await exchange.running.database.write(*add_points([fault, fault, *([good] * 1_200)]))
+    await exchange.crash()
+    await exchange.start()
+    await exchange.reconnect(trader)
+    assert (await trader.connect()).score == -22
+    for number in (1, 200):
+        told: Explanation = await trader.ask(routes.EXPLAIN, ExplainRequest(count=number))
+        assert (told.reputation.score, told.adds_up()) == (-22, True)
+        assert [record.score for record in told.outcomes if record.kind == "match"] == [-11, -11]
+        assert len(told.outcomes) == max(42, number + 2)
+
+
+async def test_many_matches_are_looked_up_together(any_exchange: Exchange) -> None:
+    exchange = any_exchange
+    made = await matched(exchange)
+    ids = [made.id, *(number.to_bytes(32, "big") for number in range(1_200)), made.id]
+    asked = [MatchStatusRequest(base=LTC, quote=BTC, match_id=Hex(match_id)) for match_id in ids]
+    found = await made.taker.ask(routes.MATCH_STATUS, asked)
+    assert [(status.match_id, status.active) for status in found] == [(made.id, True)] * 2
 
 
 async def test_only_its_owner_hears_it(exchange: Exchange) -> None:

@@ -99,7 +99,7 @@ class DexManager:
         self.status = StatusDesk(hub, database, self.executor, assets, names, self._active_status)
         self.bonds = BondDesk(hub, self.accounts, database, assets, key, clock, settings.tx_wait_ms)
         self.login = Login(hub, self.accounts, self, key)
-        self.explainer = Explainer(hub, self.accounts, database, key)
+        self.explainer = Explainer(hub, self.accounts, database, base.signatures)
         self.absence = AbsenceWatch(hub, clock, settings.broadcast_timeout_ms, self._lose_orders)
         self.markets: dict[str, MarketManager] = {}
 

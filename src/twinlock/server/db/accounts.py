@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from twinlock.protocol.reputation import WEIGHTS, Outcome
+from twinlock.protocol.reputation import WEIGHTS, WINDOWS, Outcome, OutcomeClass
 from twinlock.server.db.backend import Database, Row, Write
 from twinlock.server.db.schema import accounts, bonds, points, prepaid_bonds
-
-_POINTS_MAX = 1_000
 
 
 class StoredBond(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,10 +140,32 @@ async def load_account(database: Database, account_id: bytes) -> StoredAccount |
     return StoredAccount(account_id, pubkey, own_bonds, await load_points(database, account_id))
 
 
-async def load_points(database: Database, account_id: bytes, count: int = _POINTS_MAX) -> list[Point]:
-    """The newest outcomes of an account, oldest first."""
-    query = sa.select(points).where(points.c.account_id == account_id).order_by(points.c.number.desc()).limit(count)
-    return (await database.fetch(query, _point))[::-1]
+def newest_points(account_id: bytes, count: int) -> sa.Select[Any]:
+    """The newest outcomes of each class: those in its window, and `count` at least."""
+    pages = []
+    for outcome_class, window in WINDOWS.items():
+        own = points.c.account_id == account_id, points.c.outcome_class == int(outcome_class)
+        page = sa.select(points).where(*own).order_by(points.c.number.desc()).limit(max(window, count))
+        pages.append(sa.select(page.subquery(f"window{int(outcome_class)}")))
+    return sa.select(sa.union_all(*pages).subquery("windows"))
+
+
+async def load_points(database: Database, account_id: bytes, count: int = 0) -> list[Point]:
+    """The newest outcomes of an account, oldest first: all that are in their windows, and `count` at least.
+
+    However many of one class there are, they push none of another out: what costs points stays until its own window
+    moves on.
+    """
+    found = await database.fetch(newest_points(account_id, count), _numbered)
+    found.sort(key=lambda numbered: -numbered[0])
+    seen: Counter[OutcomeClass] = Counter()
+    kept: list[Point] = []
+    for place, (_, point) in enumerate(found):
+        window = WEIGHTS[point.outcome].window
+        seen[window] += 1
+        if place < count or seen[window] <= WINDOWS[window]:
+            kept.append(point)
+    return kept[::-1]
 
 
 async def bond_owner(database: Database, asset_id: int, coin_id: bytes) -> bytes | None:
@@ -178,10 +200,11 @@ def _bond(row: Row) -> StoredBond:
     )
 
 
-def _point(row: Row) -> Point:
-    return Point(
+def _numbered(row: Row) -> tuple[int, Point]:
+    point = Point(
         account_id=bytes(row["account_id"]),
         outcome=Outcome(row["outcome"]),
         link=bytes(row["link"]),
         stamp=row["stamp"],
     )
+    return row["number"], point

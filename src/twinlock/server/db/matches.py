@@ -92,11 +92,6 @@ async def load_active_matches(database: Database) -> list[StoredMatch]:
     return await database.fetch(sa.select(matches).where(MATCH_ACTIVE), stored_match)
 
 
-async def load_match(database: Database, match_id: bytes) -> StoredMatch | None:
-    """One match, settling or not."""
-    return await database.fetch_one(sa.select(matches).where(matches.c.match_id == match_id), stored_match)
-
-
 class TradeFilter(msgspec.Struct, frozen=True, kw_only=True):
     """Which trades: of one side, within times (ms, both included), after a (time, match ID) in pages."""
 

@@ -73,7 +73,7 @@ points = sa.Table(
     _int("outcome"),
     _bytes("link"),
     _int("stamp"),
-    sa.Index("points_by_account", "account_id", "number"),
+    sa.Index("points_by_class", "account_id", "outcome_class", "number"),
 )
 """One row per outcome, in order: class and outcome are the codes of section 10.1, link the match or order."""
 

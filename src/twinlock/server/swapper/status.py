@@ -21,7 +21,8 @@ from twinlock.protocol.wire import EMPTY, Hex
 from twinlock.server.assets import AssetBackend, CoinNotFoundError
 from twinlock.server.comms.hub import Call, Hub
 from twinlock.server.db import Database
-from twinlock.server.db.matches import StoredMatch, load_match
+from twinlock.server.db.history import matches_by_id
+from twinlock.server.db.matches import StoredMatch
 from twinlock.server.db.orders import load_statuses
 from twinlock.server.swapper.executor import SwapExecutor
 from twinlock.server.swapper.settling import SIDE_NAMES, Settling
@@ -49,14 +50,18 @@ class StatusDesk:
 
     async def match_status(self, call: Call[list[MatchStatusRequest]]) -> list[MatchStatusResult]:
         """The state of the caller's own matches; others are left out. Raises RpcError 52."""
-        results: list[MatchStatusResult] = []
         for request in call.payload:
             self._check(request.base, request.quote, request.match_id)
-            match_id = bytes(request.match_id)
-            settling = self._executor.find(match_id)
-            stored = settling.stored if settling is not None else await load_match(self._database, match_id)
-            if stored is not None and call.account in (stored.maker_account, stored.taker_account):
-                results.append(await self._result(stored, settling, call.account))
+        wanted = [bytes(request.match_id) for request in call.payload]
+        active = {match_id: self._executor.find(match_id) for match_id in wanted}
+        ended = [match_id for match_id, settling in active.items() if settling is None]
+        stored = {match.match_id: match for match in await matches_by_id(self._database, ended)}
+        results: list[MatchStatusResult] = []
+        for match_id in wanted:
+            settling = active[match_id]
+            match = settling.stored if settling is not None else stored.get(match_id)
+            if match is not None and call.account in (match.maker_account, match.taker_account):
+                results.append(await self._result(match, settling, call.account))
         return results
 
     async def order_status(self, call: Call[list[OrderStatusRequest]]) -> list[OrderStatusResult]:

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Sequence
 
-from twinlock.chain.keys import PrivateKey
+from msgspec.structs import replace
+
 from twinlock.protocol.messages.explain import ExplainRequest, Explanation, OutcomeRecord
 from twinlock.protocol.reputation import EXCESSIVE_CANCELS, WEIGHTS, WINDOWS, OutcomeClass
 from twinlock.protocol.routes import EXPLAIN
-from twinlock.protocol.signing import signed
 from twinlock.protocol.wire import Hex
 from twinlock.server.comms.hub import Call, Hub
 from twinlock.server.db import Database, history
 from twinlock.server.db.accounts import Point, load_points
 from twinlock.server.db.matches import StoredMatch
 from twinlock.server.db.orders import StoredOrder
+from twinlock.server.signatures import SignatureDesk
 from twinlock.server.users.accounts import Account, Accounts
+
+_COUNT_MAX = 200
+"""Records at once, beside those in the windows: what a trader asks is not to keep the others waiting."""
 
 
 class Explainer:
     """Answers `explain` for accounts themselves, and for the operator."""
 
-    def __init__(self, hub: Hub, accounts: Accounts, database: Database, key: PrivateKey) -> None:
+    def __init__(self, hub: Hub, accounts: Accounts, database: Database, signatures: SignatureDesk) -> None:
         self._accounts = accounts
         self._database = database
-        self._key = key
+        self._signatures = signatures
         hub.serve(EXPLAIN, self._asked, waits=True)
 
     async def _asked(self, call: Call[ExplainRequest]) -> Explanation:
         account = await self._accounts.load(call.account)
         assert account is not None, "the route is for accounts that are logged in"
-        return await self.explain(account, call.payload.count)
+        return await self.explain(account, min(call.payload.count, _COUNT_MAX))
 
     async def explain(self, account: Account, count: int) -> Explanation:
-        """The newest outcomes of an account, newest first, each signed."""
-        points = (await load_points(self._database, account.account_id, max(1, min(count, 1_000))))[::-1]
+        """All outcomes of an account that are in their windows, and the newest `count`; newest first, each signed."""
+        points = (await load_points(self._database, account.account_id, count))[::-1]
         links = [point.link for point in points]
         matches = {match.match_id: match for match in await history.matches_by_id(self._database, links)}
         orders = {stored.order.id: stored for stored in await history.orders_by_id(self._database, links)}
         counting = _counting(points)
         policy = self._accounts.policy
         records = [
-            signed(self._key, _record(point, counts, matches.get(point.link), orders.get(point.link)))
+            _record(point, counts, matches.get(point.link), orders.get(point.link))
             for point, counts in zip(points, counting, strict=True)
         ]
+        signatures = await asyncio.gather(*(self._signatures.sign(record.signed_bytes()) for record in records))
+        records = [replace(record, sig=sig) for record, sig in zip(records, signatures, strict=True)]
         return Explanation(
             reputation=self._accounts.standing(account).message(),
             penalty_threshold=policy.penalty_threshold,
