@@ -169,6 +169,17 @@ async def test_a_quarantine_ends_and_is_forgotten_whoever_never_comes_back(hub: 
     assert not hub._quarantined
 
 
+@pytest.mark.parametrize(("address", "shared"), [("10.2.0.1", True), ("127.0.0.1", False), ("::1", False)])
+def test_clients_behind_this_machine_are_charged_alone(address: str, shared: bool) -> None:
+    """As those of an onion service are, who all come from one address."""
+    clock = VirtualClock()
+    hub = Hub(clock)
+    first, second = Link(hub, address, clock), Link(hub, address, clock)
+    burst = ALLOWANCES[Meter.ORDERS].burst
+    assert [hub.meters.allows("limit", address, first.meter) for _ in range(burst + 1)] == [True] * burst + [False]
+    assert hub.meters.allows("limit", address, second.meter) is not shared
+
+
 async def test_a_crowd_beside_a_trader_does_not_draw_from_its_buckets(exchange: Exchange) -> None:
     """A real server and a real trader, who trades as if the strangers at their limits were not there."""
     trader = await exchange.trader()

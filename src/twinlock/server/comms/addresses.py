@@ -24,7 +24,7 @@ def origin(address: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Whether an origin is this machine, to which no limits apply."""
+    """Whether an origin is this machine, behind which many clients may be."""
     try:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from twinlock.protocol.limits import ALLOWANCES, Meter, TokenBucket
 from twinlock.protocol.routes import ROUTES
+from twinlock.server.comms.addresses import is_loopback
 
 _ADDRESSES_MAX = 20_000
 _OWN_BUCKET = frozenset(ALLOWANCES) - {Meter.CUMULATIVE, Meter.DATA, Meter.DATA_GLOBAL, Meter.MARKET_DATA}
@@ -71,7 +72,11 @@ class Meters:
         self._data_for_all = TokenBucket(ALLOWANCES[Meter.DATA_GLOBAL], seconds())
 
     def allows(self, route: str, address: str, link: PeerMeter) -> bool:
-        """Charge one message of a link to its address and to itself."""
+        """Charge one message of a link to its address and to itself.
+
+        Behind an address of this machine are all clients of an onion service, or of whatever ends the TLS: each of
+        them is charged alone.
+        """
         known = ROUTES.get(route)
         meter = known.meter if known is not None else Meter.NONE
         if meter is Meter.EXEMPT:
@@ -79,7 +84,7 @@ class Meters:
         if meter is Meter.DATA:
             return self.allows_data(address)
         now = self._seconds()
-        return link.take(meter, now) and self._of(address).take(meter, now)
+        return link.take(meter, now) and (is_loopback(address) or self._of(address).take(meter, now))
 
     def allows_data(self, address: str) -> bool:
         """Charge one request of the data API, over whichever transport it came."""
