@@ -200,13 +200,16 @@ def test_a_snapshot_writes_nowhere_else(blocks: list[Block], tmp_path: Path) -> 
 
 
 def test_a_forecast_grows_with_the_chain() -> None:
-    small = forecast({"blocks": 2000, "size_on_disk": 416e6}, {"txcount": 1_000_000}, 600 << 20)
-    large = forecast({"blocks": 950_000, "size_on_disk": 720e9}, {"txcount": 1_368_000_000}, 600 << 20)
+    small = forecast({"blocks": 2000, "size_on_disk": 416e6}, {"txcount": 1_000_000}, 600 << 20, 200)
+    large = forecast({"blocks": 950_000, "size_on_disk": 720e9}, {"txcount": 1_368_000_000}, 600 << 20, 200)
     assert 2 < small.seconds < 20
     assert small.disk_at_most == small.disk < 160e6
-    assert forecast({"blocks": 1}, {"txcount": 2_000_000}, 300 << 20).disk_at_most > 700e6, "rows go to files"
+    assert forecast({"blocks": 1}, {"txcount": 2_000_000}, 300 << 20, 200).disk_at_most > 700e6, "rows go to files"
     assert large.seconds > 1000 * small.seconds
     assert large.disk_at_most > large.disk
+    short = forecast({"blocks": 300}, {"txcount": 100_000}, 600 << 20, 200)
+    assert short.disk > 2 * 100_000 * 110, "most of a short chain stands where it can be undone"
+    assert forecast({"blocks": 100}, {"txcount": 100_000}, 600 << 20, 200).disk == 43e6
     assert "1,000,000 transactions (416 MB)" in str(small)
     assert isinstance(large, Forecast)
 

@@ -19,7 +19,7 @@ from twinlock.cli.indexer_settings import environment, node_of, settings
 from twinlock.indexer import doctor as doctors
 from twinlock.indexer.block_source import NodeSource
 from twinlock.indexer.check import Checker, hashes_of
-from twinlock.indexer.controller import reorg_limit_of
+from twinlock.indexer.env import reorg_limit_of
 from twinlock.indexer.lock import DirectoryLock
 from twinlock.indexer.memory import shares
 from twinlock.indexer.progress import size_text

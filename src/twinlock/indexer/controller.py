@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from twinlock.chain.coins import Coin, Network, coin
+from twinlock.chain.coins import Network, coin
 from twinlock.errors import TwinlockError
 from twinlock.indexer.bans import Bans
 from twinlock.indexer.block_files import BlockFiles
@@ -17,7 +17,7 @@ from twinlock.indexer.block_processor import BlockProcessor, Step
 from twinlock.indexer.certificate import Certificate, CertificateError, certificate_of
 from twinlock.indexer.daemon import RETRY_SECONDS, Daemon, DaemonError, DaemonGoneError, Guests
 from twinlock.indexer.doors import try_doors
-from twinlock.indexer.env import Env
+from twinlock.indexer.env import Env, reorg_limit_of
 from twinlock.indexer.irc import Irc, Meeting
 from twinlock.indexer.local_rpc import LocalRPC
 from twinlock.indexer.lock import DirectoryLock
@@ -49,7 +49,6 @@ _LOOK_AFTER_SECONDS = 5.0
 _ROOM_SECONDS = 0.05
 _DISK_SECONDS = 1.0
 """How long to wait before a disk that refused is tried again."""
-_REGTEST_REORGS = 200
 _FOLLOWING, _CERTIFICATE = "following", "certificate"
 
 
@@ -58,11 +57,6 @@ class WrongChainError(TwinlockError):
 
     code = "indexer.wrong_chain"
     fault = "user"
-
-
-def reorg_limit_of(env: Env, coin: Coin) -> int:
-    """Blocks that can be undone: what is set, else the coin's custom."""
-    return env.reorg_limit or (_REGTEST_REORGS if env.network == "regtest" else coin.reorg_limit)
 
 
 class Controller:

@@ -17,7 +17,7 @@ from twinlock.chain.coins import Coin
 from twinlock.indexer.banner import version_text
 from twinlock.indexer.daemon import Daemon, DaemonError, DaemonGoneError
 from twinlock.indexer.doors import DoorError, try_door
-from twinlock.indexer.env import Env
+from twinlock.indexer.env import Env, reorg_limit_of
 from twinlock.indexer.lock import DirectoryLock, InUseError
 from twinlock.indexer.progress import forecast, size_text
 from twinlock.indexer.storage.disk import RealDisk
@@ -69,7 +69,7 @@ async def examine(env: Env, coin: Coin, daemon: Daemon, clock: Clock) -> list[Fi
         _pruning(chain),
         await _block_files(env, daemon),
         _clock_agrees(tip, clock),
-        _disk(env, chain, stats),
+        _disk(env, coin, chain, stats),
         *findings,
     ]
 
@@ -131,12 +131,12 @@ def _clock_agrees(tip: Mapping[str, Any], clock: Clock) -> Finding:
     return Finding("clock", ahead < _CLOCK_SECONDS, seen, "set this machine's clock; run an NTP service")
 
 
-def _disk(env: Env, chain: Mapping[str, Any], stats: Mapping[str, Any]) -> Finding:
+def _disk(env: Env, coin: Coin, chain: Mapping[str, Any], stats: Mapping[str, Any]) -> Finding:
     folder = env.data_dir
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    cost = forecast(chain, stats, env.memory)
+    cost = forecast(chain, stats, env.memory, reorg_limit_of(env, coin))
     present = sum(file.stat().st_size for file in env.data_dir.rglob("*") if file.is_file())
     needed = max(0, (cost.disk_at_most if not present else cost.disk) - present)
     seen = f"{size_text(free)} free, the index needs {size_text(needed)} more"

@@ -16,10 +16,12 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from twinlock.chain.coins import Network
+from twinlock.chain.coins import Coin, Network
 from twinlock.errors import TwinlockError
 from twinlock.indexer import values
 from twinlock.indexer.memory import DEFAULT_MEMORY, LEAST_MEMORY
+
+_REGTEST_REORGS = 200
 
 
 class EnvError(TwinlockError):
@@ -315,6 +317,11 @@ def make_env(settings: Mapping[str, Any]) -> Env:
         raise EnvError("data_dir is not set", fix="give --data-dir")
     merged = {**COIN_DEFAULTS.get(settings.get("coin", "btc"), {}), **settings}
     return Env(**merged)
+
+
+def reorg_limit_of(env: Env, coin: Coin) -> int:
+    """Blocks that can be undone: what is set, else the coin's custom."""
+    return env.reorg_limit or (_REGTEST_REORGS if env.network == "regtest" else coin.reorg_limit)
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -21,8 +21,8 @@ _SECONDS_PER_TX = 1.0e-6
 _BYTES_PER_SECOND = 200e6
 """What a disk gives of block files that are not in memory yet, while others use it too."""
 
-_DISK_PER_TX, _LOGGED = 110, 40e6
-"""Bytes of the index: of each transaction, and of the newest blocks beside it."""
+_DISK_PER_TX, _LOGGED_PER_TX = 110, 430
+"""Bytes of the index: of a transaction, and of one in the newest blocks, which stand in the log and beside it."""
 
 _ROWS_PER_TX = 150
 """Bytes of memory that a transaction's rows take while blocks are read."""
@@ -59,15 +59,19 @@ class Forecast(NamedTuple):
         )
 
 
-def forecast(chain: Mapping[str, Any], stats: Mapping[str, Any], memory: int) -> Forecast:
-    """From the node's `getblockchaininfo` and `getchaintxstats`; memory: what the program may hold, bytes."""
+def forecast(chain: Mapping[str, Any], stats: Mapping[str, Any], memory: int, reorg_limit: int) -> Forecast:
+    """From the node's `getblockchaininfo` and `getchaintxstats`.
+
+    memory: what the program may hold, bytes. reorg_limit: blocks that can be undone, the newest ones.
+    """
     txs, size = int(stats.get("txcount", 0)), int(chain.get("size_on_disk", 0))
     spills = txs * _ROWS_PER_TX > shares(memory).rows
     sorting = _SORTING_SPILLED if spills else _SORTING
     seconds = (txs * _SECONDS_PER_TX + size / _BYTES_PER_SECOND) * (1 + sorting)
-    disk = txs * _DISK_PER_TX + min(_LOGGED, txs * _DISK_PER_TX)
-    most = disk + (txs * _SPILLED_PER_TX if spills else 0)
     blocks = int(chain.get("blocks", 0))
+    newest = txs * min(1.0, reorg_limit / max(1, blocks))
+    disk = (txs - newest) * _DISK_PER_TX + newest * _LOGGED_PER_TX
+    most = disk + (txs * _SPILLED_PER_TX if spills else 0)
     return Forecast(blocks, txs, size, round(seconds), round(disk), round(most), memory, sorting)
 
 

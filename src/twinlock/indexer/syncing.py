@@ -87,7 +87,7 @@ class Syncing:
         stats: dict[str, Any] = {}
         with suppress(DaemonError):
             stats = await self._daemon.call("getchaintxstats")
-        cost = forecast(chain, stats, self._memory)
+        cost = forecast(chain, stats, self._memory, self._reorg_limit)
         progress.total_bytes, progress.sorting = cost.chain_bytes, cost.sorting
         log.info("what a first sync takes", cost=str(cost))
 
