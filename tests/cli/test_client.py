@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from tests.cli.client_command import CONFIG, run
 
 from twinlock.cli.main import main
+from twinlock.cli.setting import Setting
+from twinlock.cli.showing import table_by_server
 from twinlock.cli.trading import how_it_ended
 from twinlock.client.control import views
 from twinlock.client.store.sqlite import FILE_NAME
@@ -43,6 +45,20 @@ def test_what_can_be_looked_at_without_a_daemon(folder: Path) -> None:
         shown = run(folder, "--json", *command)
         assert (shown.exit_code, json.loads(shown.stdout)) == (0, [])
     assert json.loads(run(folder, "--json", "status").stdout)["network"] == "regtest"
+
+
+def test_rows_name_their_server_where_there_are_several(folder: Path) -> None:
+    setting = Setting(folder / "twinlock.toml", None, as_json=False)
+    rows = [("one:1", ["a"]), ("two:2", ["b"])]
+    alone = table_by_server(setting, ["order"], rows)
+    assert [column.header for column in alone.columns] == ["order"]
+    config = folder / "twinlock.toml"
+    config.write_text(config.read_text() + '\n[[servers]]\nhost = "one:1"\n[[servers]]\nhost = "two:2"\n')
+    several = table_by_server(setting, ["order"], rows)
+    assert [(column.header, *column.cells) for column in several.columns] == [
+        ("server", "one:1", "two:2"),
+        ("order", "a", "b"),
+    ]
 
 
 def test_trading_needs_the_daemon_and_says_so(folder: Path) -> None:

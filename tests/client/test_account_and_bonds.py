@@ -12,6 +12,8 @@ from tests.client.world import FUNDS, RATE, World, world
 
 from twinlock.chain.keys import PrivateKey
 from twinlock.client.account import log_in
+from twinlock.client.control import views
+from twinlock.client.control.remote import embedded
 from twinlock.client.errors import BondError, MisbehaviourError, OrderError
 from twinlock.client.events import Disconnected, Notice, ServerAccused
 from twinlock.client.store.records import AccountRecord
@@ -230,9 +232,19 @@ async def test_a_prepaid_code_makes_an_account_without_a_coin(it: World) -> None
     assert (alice.venue().bonds.tier, alice.venue().desk.logged_in) == (3, True)
     with pytest.raises(BondError):
         await it.call(alice.venue().bonds.redeem_code(b"\x02"))
-    await it.server.hang_up()
-    await it.clock.advance(8)
-    assert (alice.venue().bonds.tier, alice.bonds()) == (3, [])
+    it.server.codes[b"\x03" * 16] = 1
+    assert await it.call(alice.venue().bonds.redeem_code(b"\x03" * 16)) == 1
+    for again in (False, True):
+        if again:
+            await it.server.hang_up()
+            await it.clock.advance(8)
+        assert (alice.venue().bonds.tier, alice.bonds()) == (4, [])
+        async with embedded(alice) as remote:
+            shown = await remote.get("/bonds", list[views.BondView])
+        assert [(bond.state, bond.strength, bond.lock_time) for bond in shown] == [
+            ("prepaid", 3, 2**32 - 1),
+            ("prepaid", 1, 2**32 - 1),
+        ]
 
 
 async def test_a_book_that_cannot_be_had_keeps_nobody_from_the_rest(it: World) -> None:

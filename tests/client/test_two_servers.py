@@ -60,13 +60,15 @@ async def both(it: TwoServers) -> None:
     assert len(set(accounts)) == 2, "each server has an account of its own"
     assert alice.wallet("btc").balance().bonded == 2 * BOND
 
-    for server, host in ((it.server, HOST), (it.second, OTHER)):
+    for server, host in ((it.second, OTHER), (it.server, HOST)):
         await it.call(alice.limit(MARKET, Side.SELL, LOT, RATE, host=host))
         await it.call(server.close_epoch())
         await it.call(bob.limit(MARKET, Side.BUY, LOT, RATE, host=host))
         await it.call(server.close_epoch())
         await it.clock.advance(0.5)
-    assert sorted(swap.host for swap in alice.swaps()) == sorted([HOST, OTHER])
+    assert list(alice.venues) == [HOST, OTHER]
+    assert [swap.host for swap in alice.swaps()] == [OTHER, HOST], "oldest first"
+    assert [order.host for order in alice.orders()] == [OTHER, HOST]
 
     await it.second.hang_up()
     it.second.down = True  # One server is gone; the other's business goes on, and swaps need neither for long.

@@ -103,15 +103,9 @@ def bond_code(setting: Setting, host: str) -> None:
 
 
 def _bonds(setting: Setting, found: list[views.BondView]) -> Table:
-    rows = [
-        [
-            row.host,
-            row.coin,
-            f"{coins_of(setting, row.asset, row.amount)} {row.asset}",
-            str(row.strength),
-            row.state,
-            clock_time(row.lock_time * 1000),
-        ]
-        for row in found
-    ]
-    return table(["server", "coin", "amount", "tiers", "state", "comes back"], rows)
+    return table(["server", "coin", "amount", "tiers", "state", "until"], [_bond_row(setting, row) for row in found])
+
+
+def _bond_row(setting: Setting, row: views.BondView) -> list[str]:
+    amount = f"{coins_of(setting, row.asset, row.amount)} {row.asset}" if row.asset else ""
+    return [row.host, row.coin, amount, str(row.strength), row.state, clock_time(row.lock_time * 1000)]

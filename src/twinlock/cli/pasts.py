@@ -12,7 +12,7 @@ import msgspec
 
 from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
-from twinlock.cli.showing import clock_time, priced, table, traded, until_text
+from twinlock.cli.showing import clock_time, priced, table, table_by_server, traded, until_text
 from twinlock.client.control import views
 from twinlock.client.export import write_csv, write_parquet
 
@@ -126,18 +126,13 @@ def evidence_show(setting: Setting, name: str) -> None:
 def _show_swaps(setting: Setting, *, ended: bool) -> None:
     swaps = ask(setting, lambda remote: remote.get("/swaps", list[views.SwapView]))
     found = [row for row in swaps if row.outcome or not ended]
-    rows = [
-        [
-            row.match_id[:16],
-            row.market,
-            row.role,
-            traded(setting, row.market, row.quantity),
-            priced(setting, row.market, row.rate),
-            row.outcome or row.status,
-            clock_time(row.time),
-            "" if row.outcome else until_text(row.safe_until),
-        ]
-        for row in found
-    ]
     columns = ["match", "market", "role", "quantity", "rate", "status", "matched", "safe to close"]
-    setting.show(found, lambda: table(columns, rows))
+    rows = ((row.host, _swap_row(setting, row)) for row in found)
+    setting.show(found, lambda: table_by_server(setting, columns, rows))
+
+
+def _swap_row(setting: Setting, row: views.SwapView) -> list[str]:
+    quantity, rate = traded(setting, row.market, row.quantity), priced(setting, row.market, row.rate)
+    safe = "" if row.outcome else until_text(row.safe_until)
+    status = row.outcome or row.status
+    return [row.match_id[:16], row.market, row.role, quantity, rate, status, clock_time(row.time), safe]

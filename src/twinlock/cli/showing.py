@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich.table import Table
@@ -38,6 +39,13 @@ def table(columns: list[str], rows: list[list[str]]) -> Table:
     for row in rows:
         found.add_row(*row)
     return found
+
+
+def table_by_server(setting: Setting, columns: list[str], rows: Iterable[tuple[str, list[str]]]) -> Table:
+    """Plain columns of rows that belong to servers, which are named where there are several."""
+    if len(setting.config().servers) < 2:
+        return table(columns, [row for _, row in rows])
+    return table(["server", *columns], [[host, *row] for host, row in rows])
 
 
 def some(text: str, coin: Coin) -> int:

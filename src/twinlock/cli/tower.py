@@ -14,6 +14,7 @@ from rich.table import Table
 
 from twinlock.cli.answers import answer, show
 from twinlock.cli.configs import write_template
+from twinlock.cli.showing import clock_time
 from twinlock.client.tower.config import TowerConfig, load
 from twinlock.client.tower.packet import Packet, decode, lock_time
 from twinlock.client.tower.sealing import key_of
@@ -195,7 +196,9 @@ def _show(setting: Setting, packets: list[Packet]) -> None:
         return
     table = Table("match", "role", "refund", "after", "redeem", box=None, header_style="bold")
     for view in views:
-        table.add_row(view.match_id[:16], view.role, view.refund_asset, str(view.refund_after), view.redeem_asset)
+        table.add_row(
+            view.match_id[:16], view.role, view.refund_asset, clock_time(view.refund_after * 1000), view.redeem_asset
+        )
     show(table)
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from twinlock.cli.examples import ExampledGroup
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
-from twinlock.cli.showing import clock_time, coins_of, priced, rate_of, sides, table, traded
+from twinlock.cli.showing import clock_time, coins_of, priced, rate_of, sides, table, table_by_server, traded
 from twinlock.client.control import requests, views
 from twinlock.client.errors import OrderError
 from twinlock.client.estimate import Estimate, MaxOrder
@@ -211,10 +211,8 @@ def _place(setting: Setting, body: dict[str, Any]) -> None:
 
 
 def _order_table(setting: Setting, found: list[views.OrderView]) -> Table:
-    return table(
-        ["order", "market", "type", "side", "quantity", "rate", "filled", "status", "placed"],
-        [_order_row(setting, row) for row in found],
-    )
+    columns = ["order", "market", "type", "side", "quantity", "rate", "filled", "status", "placed"]
+    return table_by_server(setting, columns, ((row.host, _order_row(setting, row)) for row in found))
 
 
 def _order_row(setting: Setting, row: views.OrderView) -> list[str]:
@@ -359,19 +357,14 @@ def condition_cancel(setting: Setting, name: str) -> None:
 
 
 def _conditions(setting: Setting, found: list[views.ConditionView]) -> Table:
-    rows = [
-        [
-            row.name,
-            row.market,
-            row.side,
-            traded(setting, row.market, row.quantity),
-            *(priced(setting, row.market, rate) for rate in (row.stop, row.rate, row.rest_rate)),
-            row.status,
-            row.reason,
-        ]
-        for row in found
-    ]
-    return table(["name", "market", "side", "quantity", "stop", "rate", "or at", "status", "why"], rows)
+    columns = ["name", "market", "side", "quantity", "stop", "rate", "or at", "status", "why"]
+    return table_by_server(setting, columns, ((row.host, _condition_row(setting, row)) for row in found))
+
+
+def _condition_row(setting: Setting, row: views.ConditionView) -> list[str]:
+    rates = (priced(setting, row.market, rate) for rate in (row.stop, row.rate, row.rest_rate))
+    quantity = traded(setting, row.market, row.quantity)
+    return [row.name, row.market, row.side, quantity, *rates, row.status, row.reason]
 
 
 def _limit(setting: Setting, name: str, side: str, quantity: str, rate: str, host: str) -> requests.PlaceOrder:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import NamedTuple
 
 from twinlock.client.bond_claims import account_id, claim, prevalidate
 from twinlock.client.bond_finding import recognise
@@ -29,9 +30,26 @@ from twinlock.protocol.messages.account import (
     ActiveBond,
     BondExpired,
     ConnectResult,
+    PostBondResult,
     Reputation,
     TierChange,
 )
+
+_LAST_SECOND = 2**32 - 1
+"""Later than that no lock time is, on any chain."""
+
+
+class Prepaid(NamedTuple):
+    """A redeemed code. expiry: the second at which it ceases to count."""
+
+    code: bytes
+    strength: int
+    expiry: int
+
+    @classmethod
+    def told(cls, bond: ActiveBond | PostBondResult, code: bytes) -> Prepaid:
+        """By a server, which may name any second."""
+        return cls(code, bond.strength, min(bond.expiry, _LAST_SECOND))
 
 
 class Bonds:
@@ -44,6 +62,8 @@ class Bonds:
         self._wake = asyncio.Event()
         self._records = {bond.key: bond for bond in desk.store.all(BondRecord) if bond.host == desk.host}
         self._strangers: list[ActiveBond] = []
+        self.prepaid: list[Prepaid] = []
+        """Of the codes that were redeemed, those that the server counts."""
         self.reputation: Reputation | None = None
 
     @property
@@ -79,6 +99,8 @@ class Bonds:
         answer = await claim(self._desk, PREPAID_ASSET_ID, 0, code)
         if not self._desk.logged_in:
             await self._first_posted()
+        if code not in (each.code for each in self.prepaid):
+            self.prepaid.append(Prepaid.told(answer, code))
         self.told(answer.reputation, "a prepaid code was redeemed")
         return answer.strength
 
@@ -108,7 +130,9 @@ class Bonds:
                 self._move(bond, "posted", strength=counted.strength)
             elif bond.state == "posted" and self._counts(bond):
                 self._move(bond, "confirmed")
-        self._strangers = list(known.values())
+        strangers = known.values()
+        self.prepaid = [Prepaid.told(bond, bond.coin_id) for bond in strangers if bond.asset_id == PREPAID_ASSET_ID]
+        self._strangers = [bond for bond in strangers if bond.asset_id != PREPAID_ASSET_ID]
         self._wake.set()
 
     def on_unknown(self) -> None:
@@ -134,6 +158,7 @@ class Bonds:
         for bond in self.all():
             if bond.coin_id == note.coin_id and bond.state == "posted":
                 self._move(bond, "expired")
+        self.prepaid = [each for each in self.prepaid if each.code != note.coin_id]
         self.told(note.reputation, "a bond expired")
         self._wake.set()
 
@@ -281,7 +306,7 @@ class Bonds:
         strangers, self._strangers = self._strangers, []
         for stranger in strangers:
             side = self._desk.coins.get(stranger.asset_id)
-            if side is None:  # A prepaid bond, or one in a coin that we have no wallet for.
+            if side is None:  # One in a coin that we have no wallet for.
                 continue
             try:
                 bond = await recognise(self._desk, side, stranger)

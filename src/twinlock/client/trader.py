@@ -242,12 +242,14 @@ class Trader:
         return await side.wallet.broadcast(signed.raw)
 
     def orders(self) -> list[OrderRecord]:
-        """Every order at every server."""
-        return [order for venue in self.venues.values() for order in venue.orders.all()]
+        """Every order at every server, oldest first."""
+        found = (order for venue in self.venues.values() for order in venue.orders.all())
+        return sorted(found, key=lambda order: order.tclient)
 
     def swaps(self) -> list[SwapRecord]:
-        """Every swap at every server."""
-        return [swap for venue in self.venues.values() for swap in venue.swapper.matches.all()]
+        """Every swap at every server, oldest first."""
+        found = (swap for venue in self.venues.values() for swap in venue.swapper.matches.all())
+        return sorted(found, key=lambda swap: (swap.swap.terms.made_ms, swap.key))
 
     def running(self) -> list[tuple[Desk, SwapRecord]]:
         """Every swap that is not over, with the desk that it belongs to."""

@@ -86,7 +86,9 @@ class Control:
         if operation.scope not in scopes:
             raise _beyond(operation.scope)
         if operation.scope == "withdraw" and not self._trader.config.control.allow_withdraw:
-            raise ForbiddenError("withdrawing is off", fix="set allow_withdraw = true under [control]")
+            raise ForbiddenError(
+                "withdrawing is off", fix="set allow_withdraw = true under [control], and start the client again"
+            )
 
     def _scopes(self, connection: HTTPConnection, given: str = "") -> frozenset[str]:
         given = given or connection.headers.get("authorization", "").removeprefix("Bearer ")

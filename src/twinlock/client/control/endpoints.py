@@ -36,7 +36,9 @@ async def wallets(ask: Ask) -> list[views.WalletView]:
 
 
 async def bonds(ask: Ask) -> list[views.BondView]:
-    return [showing.bond_view(ask.trader, bond) for bond in ask.trader.bonds()]
+    venues = ask.trader.venues.values()
+    prepaid = [showing.prepaid_view(venue.desk.host, each) for venue in venues for each in venue.bonds.prepaid]
+    return prepaid + [showing.bond_view(ask.trader, bond) for bond in ask.trader.bonds()]
 
 
 async def markets(ask: Ask) -> list[views.MarketView]:
@@ -52,8 +54,8 @@ async def orders(ask: Ask) -> list[views.OrderView]:
 
 
 async def conditions(ask: Ask) -> list[views.ConditionView]:
-    found = (record for venue in ask.trader.venues.values() for record in venue.conditions.all())
-    return [showing.condition_view(record) for record in found]
+    found = [record for venue in ask.trader.venues.values() for record in venue.conditions.all()]
+    return [showing.condition_view(record) for record in sorted(found, key=lambda record: record.made_ms)]
 
 
 async def swaps(ask: Ask) -> list[views.SwapView]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from twinlock.client.bonds import Prepaid
 from twinlock.client.conditional import ConditionRecord
 from twinlock.client.control import views
 from twinlock.client.desk import CoinSide
@@ -11,6 +12,7 @@ from twinlock.client.epochs import EpochRecord
 from twinlock.client.store.records import AccountRecord, BondRecord, EvidenceRecord, OrderRecord, SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.client.venue import Venue
+from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.messages.book import Candles
 from twinlock.protocol.messages.config import Market
 from twinlock.protocol.messages.explain import Explanation
@@ -97,6 +99,10 @@ def bond_view(trader: Trader, bond: BondRecord) -> views.BondView:
     side = trader.venue(bond.host).desk.coin(bond.asset_id)
     coin, asset = side.family.coin_id_text(bond.coin_id), side.coin.symbol
     return views.BondView(bond.host, asset, bond.asset_id, coin, bond.amount, bond.strength, bond.lock_time, bond.state)
+
+
+def prepaid_view(host: str, prepaid: Prepaid) -> views.BondView:
+    return views.BondView(host, "", PREPAID_ASSET_ID, "", 0, prepaid.strength, prepaid.expiry, "prepaid")
 
 
 def market_views(venue: Venue) -> list[views.MarketView]:

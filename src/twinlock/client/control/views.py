@@ -91,7 +91,10 @@ class WalletView(View, frozen=True):
 
 
 class BondView(View, frozen=True):
-    """asset: symbol. lock_time: s, when it comes back. strength: the tiers that it counts for."""
+    """asset: symbol. lock_time: s, when it comes back. strength: the tiers that it counts for.
+
+    Of a redeemed code the state is prepaid, `lock_time` is when it ceases to count; there is neither asset nor coin.
+    """
 
     host: str
     asset: str

@@ -94,7 +94,10 @@ function rate(markets, row, atoms = row.rate) {
   return market && atoms ? text(atoms, rateDecimals(market), digits(market.rate_step, rateDecimals(market))) : "";
 }
 
-const pair = (row) => row.market.toUpperCase().replace("_", "/");
+/** Where is there more than one server? Then everything says at which it is. */
+export const several = (markets) => new Set(markets.map((market) => market.host)).size > 1;
+
+const pair = (markets, row) => row.market.toUpperCase().replace("_", "/") + (several(markets) ? ` at ${row.host}` : "");
 
 function action(title, label, work) {
   const button = make("button", { type: "button", onclick: work }, title);
@@ -116,7 +119,7 @@ export function orders(markets, rows, cancel) {
     const stands = row.type === "limit" && row.status === "booked";
     const label = `Cancel ${row.side} ${amount(markets, row, row.quantity)} ${row.market}`;
     const button = stands ? action("Cancel", label, () => cancel(row)) : "";
-    return [pair(row), row.side, amount(markets, row, row.quantity), rate(markets, row), amount(markets, row, row.filled), ended(row), time(row.time), button];
+    return [pair(markets, row), row.side, amount(markets, row, row.quantity), rate(markets, row), amount(markets, row, row.filled), ended(row), time(row.time), button];
   });
   const columns = [["Market"], ["Side", "side"], ["Quantity", "number"], ["Rate", "number"], ["Filled", "number"], ["Status"], ["Placed", "soft"], [""]];
   return table(columns, cells, "No orders yet.");
@@ -127,7 +130,7 @@ export function conditions(markets, rows, cancel) {
     const resting = row.rest_rate ? `, or at ${rate(markets, row, row.rest_rate)}` : "";
     const wait = `${row.side === "sell" ? "falls" : "rises"} to ${rate(markets, row, row.stop)}`;
     const button = action("Give up", `Give up ${row.name}`, () => cancel(row));
-    return [pair(row), row.side, amount(markets, { ...row, type: "limit" }, row.quantity), wait, rate(markets, row) + resting, button];
+    return [pair(markets, row), row.side, amount(markets, { ...row, type: "limit" }, row.quantity), wait, rate(markets, row) + resting, button];
   });
   const columns = [["Market"], ["Side", "side"], ["Quantity", "number"], ["Once the price"], ["Order at", "number"], [""]];
   return cells.length ? [make("h3", {}, "Waiting for a price"), ...table(columns, cells, "")] : [];
@@ -145,7 +148,7 @@ export function swaps(markets, rows) {
     const market = byName(markets, row);
     const quantity = market ? amount(markets, { ...row, side: "-" }, row.quantity) : "";
     const safe = row.outcome ? "" : row.safe_until === null ? "any time" : until(row.safe_until) || "do not close now";
-    return [row.match_id.slice(0, 12), pair(row), row.role, quantity, rate(markets, row), row.outcome || WORDS[row.status] || row.status, safe, time(row.time)];
+    return [row.match_id.slice(0, 12), pair(markets, row), row.role, quantity, rate(markets, row), row.outcome || WORDS[row.status] || row.status, safe, time(row.time)];
   });
   const columns = [["Match", "soft"], ["Market"], ["Role"], ["Quantity", "number"], ["Rate", "number"], ["State"], ["Safe to close until"], ["Matched", "soft"]];
   return table(columns, cells, "No swaps yet.");

@@ -87,7 +87,7 @@ function offer(offered) {
   const before = chosen && `${chosen.host}/${chosen.name}`;
   const names = offered.map((market) => `${market.host}/${market.name}`);
   if (names.join() !== markets.map((market) => `${market.host}/${market.name}`).join()) {
-    const several = new Set(offered.map((market) => market.host)).size > 1;
+    const several = draw.several(offered);
     $("market").replaceChildren(...offered.map((market, place) => draw.make("option", { value: place },
       `${market.base.toUpperCase()} / ${market.quote.toUpperCase()}${several ? ` at ${market.host}` : ""}`)));
     $("market").value = Math.max(0, names.indexOf(before));
