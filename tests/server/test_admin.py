@@ -19,6 +19,7 @@ from twinlock.protocol.constants import PREPAID_ASSET_ID
 from twinlock.protocol.orders import Side
 from twinlock.server.db.audit import AuditEntry, add_audit, load_audit
 from twinlock.server.db.fee_scales import load_fee_scale
+from twinlock.server.errors import ListenError
 from twinlock.server.wallet import DexWallet
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +108,15 @@ async def test_whatever_is_posted_can_be_written_down(any_exchange: Exchange) ->
     [stored] = await load_audit(database)
     assert stored.operator.startswith("a\ufffdb")
     assert (len(stored.operator), len(stored.request), len(stored.body)) == (64, 512, 4_096)
+
+
+async def test_an_address_that_is_taken_is_named_with_its_setting(exchange: Exchange) -> None:
+    port = exchange.running.port
+    other = Exchange(exchange.folder / "other")
+    other.settings = exchange.settings | {"admin_listen": f"127.0.0.1:{port}"}
+    with pytest.raises(ListenError, match=f"127.0.0.1:{port}") as caught:
+        await other.build().__aenter__()
+    assert caught.value.fix.endswith("server.admin_listen")
 
 
 async def test_the_operator_s_own_addresses(exchange: Exchange, admin: httpx.AsyncClient) -> None:

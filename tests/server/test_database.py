@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -50,6 +52,32 @@ async def test_writes_keep_their_order_and_survive(url: str) -> None:
         assert len(await keys(database)) == 200
         found = await database.fetch_one(sa.select(meta.c.value).where(meta.c.key == "k7"), lambda r: bytes(r["value"]))
         assert found == b"changed"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "mysql+nothing://x/y",
+        "postgresql+asyncpg://nobody@127.0.0.1:1/x",
+        "sqlite+aiosqlite:////nonexistent/server.db",
+    ],
+)
+async def test_what_is_no_database_is_told_so(url: str) -> None:
+    with pytest.raises(DatabaseError, match="cannot be opened") as caught:
+        await migrate(url)
+    assert "db_url" in caught.value.fix
+
+
+async def test_another_file_and_a_newer_schema_are_told_so(tmp_path: Path) -> None:
+    (tmp_path / "no.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(DatabaseError, match="not a database"):
+        await migrate(f"sqlite+aiosqlite:///{tmp_path}/no.db")
+    await migrate(f"sqlite+aiosqlite:///{tmp_path}/new.db")
+    with sqlite3.connect(tmp_path / "new.db") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseError, match="newer Twinlock"):
+        await migrate(f"sqlite+aiosqlite:///{tmp_path}/new.db")
 
 
 async def test_the_steps_lead_to_the_schema(url: str) -> None:

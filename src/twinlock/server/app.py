@@ -10,8 +10,8 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -34,7 +34,7 @@ from twinlock.server.data import DataDesk
 from twinlock.server.db import Database
 from twinlock.server.db.fee_scales import load_fee_scale
 from twinlock.server.db.migrate import migrate
-from twinlock.server.errors import ConfigError
+from twinlock.server.errors import ConfigError, ListenError
 from twinlock.server.http.api import HttpApi
 from twinlock.server.http.feed import MarketFeed
 from twinlock.server.http.market_data import MarketData
@@ -189,7 +189,8 @@ class Server:
         for name, security in (("listen", context), ("onion_listen", None)):
             where = self._where(name)
             if where is not None:
-                self._listeners[name] = await listen(self.hub, self._clock, api.factory(), where, security, feed)
+                with _listening(name, self.config):
+                    self._listeners[name] = await listen(self.hub, self._clock, api.factory(), where, security, feed)
         await self._listen_for_operator(context)
 
     def _where(self, setting: str) -> Address | socket.socket | None:
@@ -204,9 +205,10 @@ class Server:
         password = settings.admin_password_file.read_text().rstrip("\n")
         operator = Operator(self.manager, self.data, self.hub, self.database, self.wallets, self._clock, self._entropy)
         api = AdminApi(operator, password, self._pages)
-        self._listeners["admin_listen"] = await asyncio.get_running_loop().create_server(
-            api.factory(), ssl=context, **destination(where)
-        )
+        with _listening("admin_listen", self.config):
+            self._listeners["admin_listen"] = await asyncio.get_running_loop().create_server(
+                api.factory(), ssl=context, **destination(where)
+            )
 
     async def _stop(self) -> None:
         """No new connections, then no tasks, then goodbye to every client; the database closes last."""
@@ -260,3 +262,16 @@ class Server:
             min_quote_lot=family_of(quote).min_lot(quote_section.max_fee_rate),
             max_epoch_cancels=settings.max_epoch_cancels,
         )
+
+
+@contextmanager
+def _listening(setting: str, config: Config) -> Iterator[None]:
+    """Raises ListenError where the address of a setting cannot be had."""
+    try:
+        yield
+    except OSError as error:
+        host, port = config.server.addresses()[setting]
+        raise ListenError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            fix=f"stop what listens there, or change server.{setting}",
+        ) from error

@@ -12,6 +12,13 @@ class ServerError(TwinlockError):
     fault: Fault = "server"
 
 
+class ListenError(ServerError):
+    """An address to listen on cannot be had: another program has it, or it is not this machine's."""
+
+    code = "server.listen"
+    fault = "machine"
+
+
 class ConfigError(ServerError):
     """The configuration cannot be run; the message names the member and the fix says what to write."""
 

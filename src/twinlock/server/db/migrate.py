@@ -8,20 +8,32 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from twinlock.server.db.writes import DatabaseError
 
 _STEPS = Path(__file__).parent / "migrations"
 
 
 async def migrate(url: str, target: str = "head") -> None:
-    """Run the missing steps in order; a database that is up to date is left alone."""
-    engine = create_async_engine(url)
+    """Run the missing steps in order; a database that is up to date is left alone. Raises DatabaseError."""
     try:
-        async with engine.begin() as connection:
-            await connection.run_sync(_upgrade, target)
-    finally:
-        await engine.dispose()
+        engine = create_async_engine(url)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(_upgrade, target)
+        finally:
+            await engine.dispose()
+    except CommandError as error:
+        fix = "use the newer version of Twinlock"
+        raise DatabaseError(f"the database was made by a newer Twinlock: {error}", fix=fix) from error
+    except (SQLAlchemyError, OSError, ImportError) as error:
+        reason = str(error).partition("\n")[0]
+        fix = "start the database, or correct server.db_url; `twinlock server doctor` looks at both"
+        raise DatabaseError(f"the database cannot be opened: {reason}", fix=fix) from error
 
 
 def newest_step() -> str:
