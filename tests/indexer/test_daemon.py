@@ -68,6 +68,38 @@ async def test_a_node_with_the_wrong_password_counts_as_gone() -> None:
         daemon.close()
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (None, "within 0.05 s"),
+        (b"", "no answer from the node: ."),
+        (b"SSH-2.0-OpenSSH_9\r\n\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 OK\r\n\r\n", "does not speak HTTP"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n", "no usable length"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n", "no answer from the node: ."),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "no answer from the node: ."),
+    ],
+)
+async def test_why_a_node_counts_as_gone_is_told(answer: bytes | None, reason: str) -> None:
+    over = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"}")
+        if answer is None:
+            await over.wait()
+        writer.write(answer or b"")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    daemon = Daemon(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", patience=0.05)
+    with pytest.raises(DaemonGoneError, match=reason) as gone:
+        await daemon.call("getblockcount")
+    assert gone.value.fix
+    over.set()
+    server.close()
+
+
 @pytest.mark.parametrize(
     ("symbol", "network", "folder"),
     [

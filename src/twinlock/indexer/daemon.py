@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +18,8 @@ log = structlog.get_logger("indexer.daemon")
 _CONNECTIONS, _KEPT = 8, 2
 """To the node at once, and how many of them wallets cannot have."""
 
-_TIMEOUT = 60.0
+_STATUS = re.compile(rb"HTTP/1\.\d (\d{3})\b")
+_PATIENCE = 60.0
 _MAX_REPLY = 1 << 30
 _UNAUTHORIZED, _UNAVAILABLE = 401, 503
 RETRY_SECONDS = 0.25
@@ -70,15 +72,18 @@ class _Connection:
         """Send, and return (status, body)."""
         self.writer.write(head + body)
         lines = (await self.reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-        status = int(lines[0].split(b" ", 2)[1])
+        if not (spoken := _STATUS.match(lines[0])):
+            raise DaemonGoneError(
+                "what is at the node's address does not speak HTTP", fix="name the port of a node's RPC"
+            )
         size = -1
         for line in lines[1:]:
             name, _, value = line.partition(b":")
             if name.lower() == b"content-length":
                 size = int(value)
         if not 0 <= size <= _MAX_REPLY:
-            raise DaemonGoneError("the node's answer has no usable length")
-        return status, await self.reader.readexactly(size)
+            raise DaemonGoneError("the node's answer has no usable length", fix="name the port of a node's RPC")
+        return int(spoken[1]), await self.reader.readexactly(size)
 
     def close(self) -> None:
         self.writer.close()
@@ -115,10 +120,12 @@ class Guests:
 class Daemon:
     """Calls to the node. All methods raise DaemonError when it refuses and DaemonGoneError when it is not there.
 
-    Of several nodes the first is called until it is gone, then the next, and so on in a circle.
+    Of several nodes the first is called until it is gone, then the next, and so on in a circle. patience: seconds that
+    an answer may take.
     """
 
-    def __init__(self, *nodes: NodeAddress | str) -> None:
+    def __init__(self, *nodes: NodeAddress | str, patience: float = _PATIENCE) -> None:
+        self._patience = patience
         self._nodes = [NodeAddress.parse(node) if isinstance(node, str) else node for node in nodes]
         self._current = 0
         self._idle: list[_Connection] = []
@@ -247,14 +254,21 @@ class Daemon:
                 kept = bool(self._idle)
                 connection = self._idle.pop() if kept else await self._connect()
                 try:
-                    async with asyncio.timeout(_TIMEOUT):
+                    async with asyncio.timeout(self._patience):
                         answer = await connection.request(head, body)
+                except TimeoutError as error:
+                    connection.close()
+                    raise DaemonGoneError(
+                        f"no answer from the node within {self._patience:g} s", fix="look at the node and its log"
+                    ) from error
                 except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError) as error:
                     connection.close()
                     # The node closes connections that were idle; such a one is not a failure of the node.
-                    if kept and not isinstance(error, TimeoutError):
+                    if kept:
                         continue
-                    raise DaemonGoneError(f"no answer from the node: {error or type(error).__name__}") from error
+                    raise DaemonGoneError(
+                        f"no answer from the node: {error}", fix="see whether the node has just stopped"
+                    ) from error
                 except BaseException:
                     connection.close()
                     raise
