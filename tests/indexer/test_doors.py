@@ -11,10 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websockets
-from tests.indexer.wire import Wallet
+from tests.indexer.wire import Wallet, ended
 from tests.indexer.worlds import SCRIPT, World, name, world
 from websockets.exceptions import ConnectionClosedError
 
@@ -138,6 +139,9 @@ async def test_the_operator_sees_and_ends_sessions() -> None:
         assert group["name"] == "127.0.0.0/24"
         (found,) = await rpc.call("query", [SCRIPT.hex()])
         assert found["balance"] == w.view.balance(bytes.fromhex(name(SCRIPT))[:20:-1])
+        for command, words in (("disconnect", []), ("log", ["waht"])):
+            with pytest.raises(RpcError, match="number"):
+                await rpc.call(command, words)
         assert await rpc.call("disconnect", [row["id"]]) == [row["id"]]
         assert await wallet.ended()
         with pytest.raises(RpcError, match="no command"):
@@ -237,6 +241,26 @@ async def test_the_operators_door_opens_on_loopback_only() -> None:
     async with world() as w:
         with pytest.raises(EnvError, match="loopback"):
             await LocalRPC(Desk(w)).start(Service("rpc", "0.0.0.0", 1))  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "head", [b"", b"\0\r\n\r\n", b"GET \xff HTTP/1.1\r\n\r\n", b"GET /" + b"x" * 40_000 + b"\r\n\r\n"]
+)
+async def test_nonsense_ends_a_conversation_about_health_and_nothing_else(head: bytes) -> None:
+    (port,) = free_ports(1)
+    wrong: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: wrong.append(context))
+    async with world() as w:
+        server = MetricsServer(Desk(w))  # type: ignore[arg-type]
+        await server.start(Service("http", "127.0.0.1", port))
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        writer.write_eof()
+        assert await ended(reader)
+        writer.close()
+        server.close()
+    assert not wrong
 
 
 @pytest.mark.anyio

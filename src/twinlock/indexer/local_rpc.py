@@ -184,6 +184,8 @@ class LocalRPC:
 
     def disconnect(self, *which: Any) -> list[int]:
         """End sessions, by number, by group, or all of them."""
+        if not which:
+            raise RpcError(INVALID_ARGUMENTS, "name sessions by their numbers, a group, or all")
         ended = []
         for session in list(self._operated.shared.sessions):
             if "all" in which or session.number in which or session.group in which:
@@ -197,6 +199,8 @@ class LocalRPC:
         Gives the numbers of those that are logged now.
         """
         sessions = self._operated.sessions
+        if strange := [word for word in which if word not in ("all", "none", "new") and not isinstance(word, int)]:
+            raise RpcError(INVALID_ARGUMENTS, f"{strange[0]!r} is neither all, none, new nor a session's number")
         if "new" in which:
             sessions.log_new = not sessions.log_new
         if "none" in which:

@@ -13,7 +13,8 @@ from twinlock.indexer.doors import opening
 from twinlock.indexer.env import Service
 from twinlock.indexer.operated import Operated
 
-_ENDS = (OSError, ValueError, IndexError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError)
+_NONSENSE = (ValueError, IndexError, asyncio.IncompleteReadError, asyncio.LimitOverrunError)
+_ENDS = (OSError, TimeoutError, asyncio.CancelledError, *_NONSENSE)
 """What ends a connection and concerns nobody: nonsense, silence, or that the program ends."""
 
 
