@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from twinlock.errors import TwinlockError
 from twinlock.indexer.env import Service
@@ -30,12 +31,22 @@ def opening(service: Service) -> Iterator[None]:
 def try_door(service: Service) -> None:
     """Raises DoorError when the address cannot be had now."""
     with opening(service):
-        for family, kind, protocol, _, address in socket.getaddrinfo(
-            service.host, service.port, type=socket.SOCK_STREAM
-        ):
-            with socket.socket(family, kind, protocol) as door:
-                door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                door.bind(address)
+        for family, _, _, _, address in socket.getaddrinfo(service.host, service.port, type=socket.SOCK_STREAM):
+            bound(family, address).close()
+
+
+def bound(family: int, address: Any) -> socket.socket:
+    """A TCP socket at an address as `getaddrinfo` gives it. Raises OSError."""
+    door = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # the other one has a door of its own
+            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        door.bind(address)
+    except OSError:
+        door.close()
+        raise
+    return door
 
 
 def try_doors(services: Iterable[Service]) -> None:

@@ -12,8 +12,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import structlog
+
+from twinlock.indexer.doors import bound
 from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
 from twinlock.indexer.waiting_room import WaitingRoom
+
+log = structlog.get_logger("indexer.sessions")
 
 _MOST = 150
 _BACKLOG = 100
@@ -44,7 +49,8 @@ class SecureDoor:
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         try:
             for family, _, _, _, address in found:
-                door = socket.create_server(address, family=socket.AddressFamily(family), backlog=_BACKLOG)
+                door = bound(family, address)
+                door.listen(_BACKLOG)
                 door.setblocking(False)
                 port = port or door.getsockname()[1]
                 self._accepting.append(loop.create_task(self._accept(door)))
@@ -68,14 +74,20 @@ class SecureDoor:
         with door:
             while True:
                 try:
-                    connection, peer = await loop.sock_accept(door)
+                    self._take(*await loop.sock_accept(door))
+                except ConnectionError:
+                    pass  # he has gone already
                 except OSError:
                     await asyncio.sleep(_SHORT_SECONDS)
-                    continue
-                task = loop.create_task(self._shake(connection))
-                self._tasks.add(task)
-                self._room.enter(task, self._network_of(peer), task.cancel)
-                task.add_done_callback(self._over)
+                except Exception:  # a defect of ours must not close the door for everybody
+                    log.exception("somebody could not be let in")
+
+    def _take(self, connection: socket.socket, peer: Any) -> None:
+        network = self._network_of(peer)
+        task = asyncio.get_running_loop().create_task(self._shake(connection))
+        self._tasks.add(task)
+        self._room.enter(task, network, task.cancel)
+        task.add_done_callback(self._over)
 
     async def _shake(self, connection: socket.socket) -> None:
         with suppress(OSError):  # nobody was there, or somebody who speaks no TLS
