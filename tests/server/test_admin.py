@@ -215,6 +215,7 @@ async def test_notes_fees_and_the_data_api(exchange: Exchange, admin: httpx.Asyn
     await admin.post("/notifyall", content="all of you")
     await trader.note(routes.NOTIFY, lambda note: note == "all of you")
     await exchange.running.assets[BTC].refresh_fee_rate()
+    await exchange.running.assets[BTC].refresh_fee_rate()  # a higher one counts a minute later
     assert (await admin.post("/asset/btc/setfeescale/2.0")).json() == {"symbol": "btc", "feescale": 2.0}
     assert (await admin.post("/asset/btc/setfeescale/0")).status_code == 400
     asset = (await admin.get("/asset/btc")).json()
