@@ -256,8 +256,9 @@ class Trader:
         return [(venue.desk, swap) for venue in self.venues.values() for swap in venue.swapper.matches.running()]
 
     def bonds(self) -> list[BondRecord]:
-        """Every bond at every server."""
-        return [bond for venue in self.venues.values() for bond in venue.bonds.all()]
+        """Every bond at every server, oldest first: all are locked for the same time."""
+        found = (bond for venue in self.venues.values() for bond in venue.bonds.all())
+        return sorted(found, key=lambda bond: bond.lock_time)
 
     # Inside ------------------------------------------------------------------------------------------------
 

@@ -267,7 +267,7 @@ class Negotiation:
     def _require(self, match_id: bytes, order_id: bytes) -> SwapRecord:
         record = self._matches.find(match_id, order_id)
         if record is None:
-            raise RpcError(ErrorCode.UNKNOWN_MATCH, "no such match")
+            raise RpcError(ErrorCode.UNKNOWN_MATCH, f"match {match_id.hex()[:16]} is not known here, or not yet")
         return record
 
     def _acknowledge(self, match_id: Hex, message: bytes) -> Acknowledgement:
