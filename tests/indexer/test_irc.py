@@ -9,7 +9,7 @@ from pathlib import Path
 from subprocess import DEVNULL
 
 import pytest
-from tests.indexer.test_peers import Internet, Server, cancelled, running, until
+from tests.indexer.internet import Internet, Server, cancelled, running, until
 
 from twinlock.indexer.env import EnvError
 from twinlock.indexer.irc import Irc, Meeting
