@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import pytest
 from tests.server.conftest import BOND, BTC, LOT, LTC, MARKET, RATE, Exchange, until
+from tests.server.jump_clock import JumpClock
 
 from twinlock.chain.families import family_of
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.constants import BOND_POLL_MS
 from twinlock.protocol.orders import Side
 from twinlock.protocol.reputation import Outcome
 from twinlock.protocol.signing import check
@@ -25,7 +28,12 @@ def now_s() -> int:
     return SystemClock().now_ms() // 1000
 
 
-async def test_a_bond_waits_for_its_confirmation_and_says_so_when_asked_again(exchange: Exchange) -> None:
+async def test_a_bond_waits_for_its_confirmation_and_says_so_when_asked_again(
+    tmp_path: Path, anyio_backend: str
+) -> None:
+    exchange = Exchange(tmp_path)
+    exchange.clock = clock = JumpClock()
+    await exchange.start()
     trader = await exchange.guest()
     chain = exchange.chains[BTC]
     payment = trader.bond_payment(BTC, BOND, now_s() + 86_400)
@@ -36,11 +44,13 @@ async def test_a_bond_waits_for_its_confirmation_and_says_so_when_asked_again(ex
         await trader.post_bond(BTC, coin_id)
     assert caught.value.rpc_code == ErrorCode.BOND_CONFIRMING
     chain.mine()
+    clock.jump(BOND_POLL_MS / 1000)
     result = await waiting
     assert (result.strength, result.bond_id, result.amount) == (1, coin_id, BOND)
     assert check(exchange.running.key.public, result.signed_bytes(), result.sig)
     again = await trader.post_bond(BTC, coin_id)
     assert again.reputation.bonded_tier == 1
+    await exchange.close()
 
 
 async def test_a_bond_belongs_to_the_account_it_commits_to(exchange: Exchange) -> None:
@@ -63,10 +73,13 @@ async def test_a_spent_bond_is_refused(exchange: Exchange) -> None:
     assert caught.value.rpc_code == ErrorCode.BOND
 
 
-async def test_an_expired_bond_takes_the_tier_and_no_order_with_it(exchange: Exchange) -> None:
+async def test_an_expired_bond_takes_the_tier_and_no_order_with_it(tmp_path: Path, anyio_backend: str) -> None:
+    exchange = Exchange(tmp_path)
+    exchange.clock = clock = JumpClock()
+    await exchange.start()
     trader = await exchange.guest()
     chain = exchange.chains[BTC]
-    lock_time = now_s() + REGTEST_EXPIRY_S + 3
+    lock_time = clock.now_ms() // 1000 + REGTEST_EXPIRY_S + 5
     payment = trader.bond_payment(BTC, BOND, lock_time)
     coin_id = family_of(chain.coin).coin_id(chain.send(payment), 0)
     chain.mine()
@@ -75,7 +88,7 @@ async def test_an_expired_bond_takes_the_tier_and_no_order_with_it(exchange: Exc
     funds = [exchange.chains[LTC].fund(trader.new_key(), 3 * LOT) for _ in range(2)]
     receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, LOT, RATE, funds[0]))
     await trader.booked(receipt.order_id, MARKET)
-    await until(lambda: now_s() > lock_time - REGTEST_EXPIRY_S)
+    clock.jump(6)
     await exchange.running.manager.bonds.sweep()
     expired = await trader.note(routes.BONDEXPIRED)
     assert (expired.coin_id, expired.tier, expired.reputation.bonded_tier) == (coin_id, 0, 0)
@@ -93,3 +106,4 @@ async def test_an_expired_bond_takes_the_tier_and_no_order_with_it(exchange: Exc
     manager.reputations.take_effect(points)
     assert (await trader.note(routes.REVOKE_ORDER)).order_id == receipt.order_id
     assert (await trader.note(routes.TIERCHANGE)).tier == -1
+    await exchange.close()
