@@ -178,14 +178,7 @@ def _decode(kind: type, value: object) -> object:
 
 def _check(config: Config) -> None:
     server = config.server
-    for name in ("listen", "onion_listen", "admin_listen"):
-        address: str = getattr(server, name)
-        if address or name == "listen":
-            check_address(name, address)
-    if server.onion_listen and not _loopback(server.onion_listen):
-        raise ConfigError("onion_listen is plain and must stay on this machine", fix="listen on 127.0.0.1")
-    if server.admin_listen and server.admin_password_file is None:
-        raise ConfigError("admin_listen needs a password", fix="name a file in server.admin_password_file")
+    _check_listeners(server)
     _unique("assets.symbol", (asset.symbol for asset in config.assets))
     _unique("market", (market.name for market in config.markets))
     known = {asset.symbol for asset in config.assets}
@@ -204,6 +197,19 @@ def _check(config: Config) -> None:
         raise ConfigError("lock times are fixed on mainnet", fix="remove lock_time_maker_s and lock_time_taker_s")
     if server.lock_time_taker_s >= server.lock_time_maker_s:
         raise ConfigError("the taker's lock must end before the maker's", fix="raise lock_time_maker_s")
+
+
+def _check_listeners(server: ServerSection) -> None:
+    for name in ("listen", "onion_listen", "admin_listen"):
+        address: str = getattr(server, name)
+        if address or name == "listen":
+            check_address(name, address)
+    if server.onion_listen and not _loopback(server.onion_listen):
+        raise ConfigError("onion_listen is plain and must stay on this machine", fix="listen on 127.0.0.1")
+    if server.admin_listen and server.admin_password_file is None:
+        raise ConfigError("admin_listen needs a password", fix="name a file in server.admin_password_file")
+    if server.admin_listen and not server.tls and not _loopback(server.admin_listen):
+        raise ConfigError("admin_listen would send the password in the clear", fix="listen on 127.0.0.1, or set tls")
 
 
 def check_address(setting: str, address: str) -> None:
