@@ -201,6 +201,20 @@ async def test_a_stop_outlives_what_passes(it: World) -> None:
     assert "no tier" in record.reason
 
 
+async def test_a_stop_whose_coins_are_too_new_for_the_server_is_tried_again_less_and_less_often(it: World) -> None:
+    record, bob = await stop(it), it.traders["bob"].venue()
+    await it.call(bob.limit(MARKET, Side.SELL, LOT, RATE - 1_000))
+    await it.close_epoch()
+    await it.call(bob.limit(MARKET, Side.BUY, LOT, RATE - 1_000))
+    it.server.refuse["limit"] = RpcError(ErrorCode.FUNDING, "wait for the coin's confirmation")
+    await it.close_epoch()
+    await it.clock.advance(600)
+    assert (record.status, "confirmation" in record.reason) == ("reached", True)
+    assert 4 <= len(it.server.asked("limit")) - 2 <= 7
+    it.server.refuse.clear()
+    await it.until(lambda: record.status == "placed", seconds=700)
+
+
 async def test_a_condition_given_up_takes_its_resting_order_along(it: World) -> None:
     record = await stop(it, rest_rate=RATE + 5_000)
     await it.until(lambda: bool(placed(it)))

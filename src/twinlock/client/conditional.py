@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from twinlock.client.desk import Desk
 from twinlock.client.drafts import LimitAsk, limit_draft
@@ -42,8 +42,22 @@ OPEN = ("waiting", "reached")
 
 
 _PASSING = (ShortFundsError, ScanningError, NodeWalletError, ElectrumError)
-_PASSING_REFUSALS = (ErrorCode.MARKET_NOT_RUNNING, ErrorCode.TRY_AGAIN_LATER, ErrorCode.TOO_MANY_REQUESTS)
+_PASSING_REFUSALS = (
+    ErrorCode.MARKET_NOT_RUNNING,
+    ErrorCode.TRY_AGAIN_LATER,
+    ErrorCode.TOO_MANY_REQUESTS,
+    ErrorCode.FUNDING,  # A coin is too new for the server: it asks for a confirmation, or has not seen it yet.
+)
 """What keeps an order from being placed now, and not for good."""
+
+_PAUSES_MS = (10_000, 600_000)
+"""Between two tries of an order that the server refused: at first, and at most. Each try is an order that failed."""
+
+
+class _Refused(NamedTuple):
+    error: RpcError
+    pause: int
+    until: int
 
 
 class Floor(Protocol):
@@ -117,6 +131,8 @@ class Conditions:
         mine = (record for record in self._desk.store.all(ConditionRecord) if record.host == self._desk.host)
         self._records = {record.name: record for record in mine}
         self._wake = asyncio.Event()
+        self._refused: dict[str, _Refused] = {}
+        """By name of the condition."""
 
     def all(self) -> list[ConditionRecord]:
         """Oldest first."""
@@ -256,7 +272,16 @@ class Conditions:
             self._desk.coin(draft.pays).wallet.plan(draft.value, draft.swaps, limit)
         except TooManyCoinsError:
             split = True
-        await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options, split=split)
+        refused, now = self._refused.get(record.name), self._desk.clock.now_ms()
+        if refused is not None and now < refused.until:
+            raise refused.error
+        try:
+            await self._floor.limit(record.market, side, quantity, rate, tag=tag, options=options, split=split)
+        except RpcError as error:
+            pause = min(2 * refused.pause, _PAUSES_MS[1]) if refused is not None else _PAUSES_MS[0]
+            self._refused[record.name] = _Refused(error, pause, now + pause)
+            raise
+        self._refused.pop(record.name, None)
 
     def _move(self, record: ConditionRecord, status: str, reason: str = "") -> None:
         with changing(self._desk.store, record):
