@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner
 from tests.cli.client_command import CONFIG, run
 
+from twinlock.cli.answers import show
 from twinlock.cli.main import main
 from twinlock.cli.setting import Setting
-from twinlock.cli.showing import table_by_server
+from twinlock.cli.showing import table, table_by_server
 from twinlock.cli.trading import how_it_ended
 from twinlock.client.control import views
 from twinlock.client.store.sqlite import FILE_NAME
@@ -55,10 +56,16 @@ def test_rows_name_their_server_where_there_are_several(folder: Path) -> None:
     config = folder / "twinlock.toml"
     config.write_text(config.read_text() + '\n[[servers]]\nhost = "one:1"\n[[servers]]\nhost = "two:2"\n')
     several = table_by_server(setting, ["order"], rows)
-    assert [(column.header, *column.cells) for column in several.columns] == [
+    assert [(column.header, *map(str, column.cells)) for column in several.columns] == [
         ("server", "one:1", "two:2"),
         ("order", "a", "b"),
     ]
+
+
+def test_what_a_server_says_in_brackets_is_text(capsys: pytest.CaptureFixture[str]) -> None:
+    reason = "it pays too low a fee [order.coin_fee] [red]or so[/red]"
+    show(table(["why"], [[reason]]))
+    assert reason in capsys.readouterr().out
 
 
 def test_trading_needs_the_daemon_and_says_so(folder: Path) -> None:

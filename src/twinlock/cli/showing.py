@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from rich.table import Table
+from rich.text import Text
 
 from twinlock.chain.coins import Coin, coin
 from twinlock.cli.setting import Setting
@@ -32,12 +33,12 @@ def rate_of(rate: int, base: Coin, quote: Coin) -> str:
 
 
 def table(columns: list[str], rows: list[list[str]]) -> Table:
-    """Plain columns."""
+    """Plain columns. What stands in brackets is text, not a style: most of it comes from servers."""
     found = Table(box=None, header_style="bold")
     for name in columns:
         found.add_column(name, overflow="fold")
     for row in rows:
-        found.add_row(*row)
+        found.add_row(*(Text(cell) for cell in row))
     return found
 
 
