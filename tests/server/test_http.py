@@ -80,4 +80,5 @@ async def test_probes(exchange: Exchange, http: httpx.AsyncClient) -> None:
     exchange.chains[0].connected = False
     await until(lambda: not exchange.running.data.healthy())
     assert (await http.get("/readyz")).status_code == 503
-    assert "twinlock_links" in (await http.get("/metrics")).text
+    told = (await http.get("/metrics")).text
+    assert {"twinlock_links 0.0", "twinlock_bonds_waiting 0.0"} <= set(told.splitlines())

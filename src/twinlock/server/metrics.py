@@ -46,6 +46,9 @@ class Metrics:
     def _gauges(self, hub: Hub, manager: DexManager) -> None:
         self._gauge("links", "Open WebSocket links").set_function(lambda: hub.connected)
         self._gauge("accounts_connected", "Accounts that are logged in").set_function(lambda: hub.accounts)
+        self._gauge("bonds_waiting", "Bonds that wait for their confirmations").set_function(
+            lambda: manager.bonds.confirming
+        )
         self._gauge("active_matches", "Matches that are settling").set_function(lambda: len(manager.executor))
 
     def _markets(self, manager: DexManager) -> None:
