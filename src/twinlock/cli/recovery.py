@@ -13,7 +13,7 @@ from rich.table import Table
 
 from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, pass_setting
-from twinlock.cli.showing import clock_time, coins_of
+from twinlock.cli.showing import clock_time, coins_of, table
 from twinlock.client.config import ClientConfig
 from twinlock.client.events import Event, Notice, SwapStep
 from twinlock.client.recovery.rescue import Report, prepare, rescue
@@ -124,17 +124,15 @@ def _say(line: str) -> None:
 
 
 def _table(setting: Setting, report: Report) -> Table:
-    table = Table("what", "where", "which", "how it stands", box=None, header_style="bold")
-    for account in report.accounts:
-        table.add_row("account", account.host, account.account_id[:16], f"key {account.index}")
+    rows = [["account", each.host, each.account_id[:16], f"key {each.index}"] for each in report.accounts]
     for bond in report.bonds:
         amount, back = coins_of(setting, bond.asset, bond.amount), clock_time(bond.lock_time * 1000)
-        table.add_row("bond", bond.host, bond.coin[:16], f"{amount} {bond.asset}, {bond.state}, locked until {back}")
+        rows.append(["bond", bond.host, bond.coin[:16], f"{amount} {bond.asset}, {bond.state}, locked until {back}"])
     for swap in report.swaps:
-        table.add_row("swap", swap.host, swap.match_id[:16], f"{swap.role}, {swap.outcome or swap.status}")
+        rows.append(["swap", swap.host, swap.match_id[:16], f"{swap.role}, {swap.outcome or swap.status}"])
     for loose in report.loose:
-        table.add_row("loose", loose.asset, loose.coin[:16], f"{loose.amount} atoms in a script: a swap of the file?")
+        rows.append(["loose", loose.asset, loose.coin[:16], f"{loose.amount} atoms in a script: a swap of the file?"])
     for wallet in report.wallets:
         total, available = (coins_of(setting, wallet.asset, atoms) for atoms in (wallet.total, wallet.available))
-        table.add_row("wallet", wallet.asset, "", f"{total}, {available} available")
-    return table
+        rows.append(["wallet", wallet.asset, "", f"{total}, {available} available"])
+    return table(["what", "where", "which", "how it stands"], rows)

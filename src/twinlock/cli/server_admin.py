@@ -16,6 +16,7 @@ import click
 import httpx
 import msgspec
 from rich.table import Column, Table
+from rich.text import Text
 
 from twinlock.cli.answers import show
 from twinlock.server.app import TLS_FOLDER
@@ -56,7 +57,7 @@ class Remote:
         names = columns or tuple(dict.fromkeys(name for row in rows for name in row))
         table = Table(*(Column(name, overflow="fold") for name in names))
         for row in rows:
-            table.add_row(*(_text(row.get(name, "")) for name in names))
+            table.add_row(*(Text(_text(row.get(name, ""))) for name in names))
         show(table)
 
     @property
