@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from twinlock.protocol import routes
 from twinlock.protocol.book import Book
@@ -27,7 +27,7 @@ from twinlock.protocol.messages.book import (
 )
 from twinlock.protocol.orders import CancelOrder, LimitOrder, Order
 from twinlock.protocol.routes import Route
-from twinlock.protocol.wire import EMPTY, Hex
+from twinlock.protocol.wire import EMPTY, Hex, encode
 from twinlock.server.comms.channel import Channel
 from twinlock.server.comms.outgoing import notification_frame
 
@@ -48,22 +48,49 @@ class BookManager:
         self._seq = 0
         self._booked_at: dict[bytes, int] = {}
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=RECENT_MATCHES)
+        self._encoded: dict[bytes, bytes] = {}
+        """The notes of booked orders, as they were last asked for."""
+        self._orders: Raw | None = None
+        """All of them together, until the book changes."""
+        self._depth: tuple[list[tuple[int, int]], list[tuple[int, int]]] | None = None
 
     def snapshot(self, epoch: int, base_fee_rate: int, quote_fee_rate: int) -> OrderBook:
-        """The book as a new subscriber needs it."""
+        """The book as a new subscriber needs it; only to be encoded.
+
+        A thousand subscribers may come at once, after a restart say, and a big book takes a quarter of a second to
+        write down: so its orders are written down once, and each of them when it has changed.
+        """
+        if self._orders is None:
+            self._orders = Raw(b"[" + b",".join([self._encode(order) for order in self._book]) + b"]")
         return OrderBook(
             market=self.market,
             seq=self._seq,
             epoch=epoch,
-            orders=[self._note(order, self._booked_at.get(order.id, 0)) for order in self._book],
+            orders=cast(list[BookOrder], self._orders),
             base_fee_rate=base_fee_rate,
             quote_fee_rate=quote_fee_rate,
             recent_matches=list(self._recent),
         )
 
+    def _encode(self, order: LimitOrder) -> bytes:
+        found = self._encoded.get(order.id)
+        if found is None:
+            found = self._encoded[order.id] = encode(self._note(order, self._booked_at.get(order.id, 0)))
+        return found
+
+    def _moved(self, order_id: bytes) -> None:
+        """An order was booked, filled in part, or left."""
+        self._orders = self._depth = None
+        self._encoded.pop(order_id, None)
+
     def depth(self, levels: int = 0) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
         """(rate, base atoms) of bids and asks, best first, orders at one rate added up; 0 levels means all."""
-        return _levels(self._book.buys, levels), _levels(self._book.sells, levels)
+        if levels == 1:  # asked after every epoch, also where nobody asks for more
+            return _levels(self._book.buys, 1), _levels(self._book.sells, 1)
+        if self._depth is None:
+            self._depth = _levels(self._book.buys, 0), _levels(self._book.sells, 0)
+        bids, asks = self._depth
+        return (bids[:levels], asks[:levels]) if levels else self._depth
 
     def remember_matches(self, matches: Iterable[tuple[int, int, int]]) -> None:
         """(rate, signed quantity, ms), oldest first, for snapshots."""
@@ -107,8 +134,10 @@ class BookManager:
         """What an epoch did to the book: all booked, then all updated, then all unbooked."""
         for order in matched.booked:
             self._booked_at[order.id] = seq = self._next()
+            self._moved(order.id)
             self._publish(routes.BOOK_ORDER, self._note(order, seq))
         for order in matched.updated:
+            self._moved(order.id)
             note = UpdateRemaining(
                 seq=self._next(),
                 market=self.market,
@@ -132,6 +161,7 @@ class BookManager:
         for order_id in order_ids:
             count += 1
             self._booked_at.pop(order_id, None)
+            self._moved(order_id)
             note = UnbookOrder(seq=self._next(), market=self.market, order_id=Hex(order_id))
             self._publish(routes.UNBOOK_ORDER, note)
         return count
@@ -158,6 +188,8 @@ class BookManager:
         self._publish(routes.SUSPENSION, note)
         if not persist:
             self._booked_at.clear()
+            self._encoded.clear()
+            self._orders = self._depth = None
             self._changed((), 0)
 
     def resumed(self, start_epoch: int) -> None:
