@@ -15,6 +15,7 @@ from twinlock.cli.seeds import HELP, SeedSource, seed_options
 from twinlock.cli.setting import Setting, pass_setting
 from twinlock.cli.showing import clock_time, coins_of, table
 from twinlock.client.config import ClientConfig
+from twinlock.client.control.views import BondView, WalletView
 from twinlock.client.events import Event, Notice, SwapStep
 from twinlock.client.recovery.rescue import Report, prepare, rescue
 from twinlock.client.seed import stored
@@ -125,14 +126,23 @@ def _say(line: str) -> None:
 
 def _table(setting: Setting, report: Report) -> Table:
     rows = [["account", each.host, each.account_id[:16], f"key {each.index}"] for each in report.accounts]
-    for bond in report.bonds:
-        amount, back = coins_of(setting, bond.asset, bond.amount), clock_time(bond.lock_time * 1000)
-        rows.append(["bond", bond.host, bond.coin[:16], f"{amount} {bond.asset}, {bond.state}, locked until {back}"])
-    for swap in report.swaps:
-        rows.append(["swap", swap.host, swap.match_id[:16], f"{swap.role}, {swap.outcome or swap.status}"])
-    for loose in report.loose:
-        rows.append(["loose", loose.asset, loose.coin[:16], f"{loose.amount} atoms in a script: a swap of the file?"])
-    for wallet in report.wallets:
-        total, available = (coins_of(setting, wallet.asset, atoms) for atoms in (wallet.total, wallet.available))
-        rows.append(["wallet", wallet.asset, "", f"{total}, {available} available"])
+    rows += [_bond(setting, each) for each in report.bonds]
+    rows += [
+        ["swap", each.host, each.match_id[:16], f"{each.role}, {each.outcome or each.status}"] for each in report.swaps
+    ]
+    rows += [
+        ["loose", each.asset, each.coin[:16], f"{each.amount} atoms in a script: a swap of the file?"]
+        for each in report.loose
+    ]
+    rows += [_wallet(setting, each) for each in report.wallets]
     return table(["what", "where", "which", "how it stands"], rows)
+
+
+def _bond(setting: Setting, bond: BondView) -> list[str]:
+    amount, back = coins_of(setting, bond.asset, bond.amount), clock_time(bond.lock_time * 1000)
+    return ["bond", bond.host, bond.coin[:16], f"{amount} {bond.asset}, {bond.state}, locked until {back}"]
+
+
+def _wallet(setting: Setting, wallet: WalletView) -> list[str]:
+    total, available = (coins_of(setting, wallet.asset, atoms) for atoms in (wallet.total, wallet.available))
+    return ["wallet", wallet.asset, "", f"{total}, {available} available"]
