@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.server.conftest import BTC, EPOCH_MS, LOT, LTC, MARKET, RATE, Exchange, until
 from tests.server.jump_clock import JumpClock
 from tests.server.trader import PATIENCE_S, Trader
@@ -18,6 +20,7 @@ from twinlock.protocol.messages.status import MatchStatusRequest, OrderStatusReq
 from twinlock.protocol.orders import OrderStatus, Side
 from twinlock.protocol.rates import base_to_quote
 from twinlock.protocol.wire import Hex
+from twinlock.server.app import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -266,3 +269,19 @@ async def test_a_resumption_that_is_scheduled_is_not_forgotten(exchange: Exchang
     await exchange.start()
     market = exchange.running.manager.markets["ltc_btc"]
     assert (market.schedule.start_epoch, market.running_now) == (start, False)
+
+
+async def test_every_socket_that_listens_outlives_the_program(exchange: Exchange) -> None:
+    """An address that stands for several has a socket of each kind, and the next program gets all of them."""
+    settings = exchange.config()
+    everywhere = replace(settings, server=replace(settings.server, listen="[::]:0"))
+    await exchange.stop()
+    async with Server(everywhere, exchange.clock, open_chain=exchange._open) as server:
+        kept = [socket.socket(fileno=number) for _, number in server.keep_sockets()]
+    assert {each.family for each in kept} == {socket.AF_INET, socket.AF_INET6}
+    async with Server(everywhere, exchange.clock, open_chain=exchange._open, sockets={"listen": kept}) as server:
+        assert len(server.keep_sockets()) == len(kept)
+        for each in kept:
+            host = "127.0.0.1" if each.family is socket.AF_INET else "::1"
+            _, writer = await asyncio.open_connection(host, each.getsockname()[1])
+            writer.close()

@@ -153,7 +153,7 @@ def _processors() -> list[structlog.typing.Processor]:
     ]
 
 
-async def _run(config: Config, path: Path) -> dict[str, int]:
+async def _run(config: Config, path: Path) -> list[tuple[str, int]]:
     """Run until told otherwise; what is to be kept open for the next program, or nothing."""
     stop, again = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -167,7 +167,7 @@ async def _run(config: Config, path: Path) -> dict[str, int]:
             settled()
             claim.tell(State(os.getpid(), start, open=True, ports=exchange.ports))
             click.echo(f"listening on {config.server.address[0]}:{exchange.port}, certificate {exchange.certificate}")
-            return exchange.keep_sockets() if await _until(exchange, stop, again, path) else {}
+            return exchange.keep_sockets() if await _until(exchange, stop, again, path) else []
 
 
 async def _until(exchange: Server, stop: asyncio.Event, again: asyncio.Event, path: Path) -> bool:

@@ -10,8 +10,10 @@ import asyncio
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
@@ -63,7 +65,7 @@ class Server:
         clock: Clock | None = None,
         entropy: Entropy | None = None,
         open_chain: OpenChain | None = None,
-        sockets: Mapping[str, socket.socket] | None = None,
+        sockets: Mapping[str, Sequence[socket.socket]] | None = None,
         pages: Mapping[str, Page] | None = None,
     ) -> None:
         """sockets: listening already, by setting. pages: what the operator's listener shows besides its API."""
@@ -75,7 +77,7 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets = dict(sockets or {})
         self._pages = dict(pages or {})
-        self._listeners: dict[str, asyncio.Server] = {}
+        self._listeners: defaultdict[str, list[asyncio.Server]] = defaultdict(list)
         self.hub = Hub(self._clock, config.server.max_clients, config.server.max_connections_per_address)
         self.hub.data_api = config.server.data_api
 
@@ -93,7 +95,7 @@ class Server:
     @property
     def ports(self) -> dict[str, int]:
         """The TCP port of every listener, by setting; the one given, or the one the system chose for 0."""
-        return {name: found.sockets[0].getsockname()[1] for name, found in self._listeners.items()}
+        return {name: found[0].sockets[0].getsockname()[1] for name, found in self._listeners.items()}
 
     @property
     def port(self) -> int:
@@ -105,9 +107,17 @@ class Server:
         """The TCP port of the operator's API."""
         return self.ports["admin_listen"]
 
-    def keep_sockets(self) -> dict[str, int]:
-        """Descriptors of the listening sockets that outlive this server, by setting; the caller owns them."""
-        return {name: os.dup(found.sockets[0].fileno()) for name, found in self._listeners.items()}
+    def keep_sockets(self) -> list[tuple[str, int]]:
+        """(setting, descriptor) of the listening sockets that outlive this server; the caller owns them.
+
+        A setting has several where its address is a name with several addresses, or stands for all of them.
+        """
+        return [
+            (name, os.dup(each.fileno()))
+            for name, found in self._listeners.items()
+            for listener in found
+            for each in listener.sockets
+        ]
 
     @property
     def certificate(self) -> Path:
@@ -187,32 +197,34 @@ class Server:
         api = HttpApi(self.hub, self.data, market_data, self.metrics.registry)
         feed = MarketFeed(self.hub, market_data, self._clock)
         for name, security in (("listen", context), ("onion_listen", None)):
-            where = self._where(name)
-            if where is not None:
+            for where in self._places(name):
                 with _listening(name, self.config):
-                    self._listeners[name] = await listen(self.hub, self._clock, api.factory(), where, security, feed)
+                    listener = await listen(self.hub, self._clock, api.factory(), where, security, feed)
+                self._listeners[name].append(listener)
         await self._listen_for_operator(context)
 
-    def _where(self, setting: str) -> Address | socket.socket | None:
-        """A socket that was passed on, else the address of a setting."""
+    def _places(self, setting: str) -> Sequence[Address | socket.socket]:
+        """The sockets that were passed on, else the address of a setting; nothing where it is not set."""
         address = self.config.server.addresses().get(setting)
-        return address and (self._sockets.get(setting) or Address(*address))
+        return () if address is None else self._sockets.get(setting) or (Address(*address),)
 
     async def _listen_for_operator(self, context: ssl.SSLContext | None) -> None:
-        settings, where = self.config.server, self._where("admin_listen")
-        if where is None or settings.admin_password_file is None:
+        settings, places = self.config.server, self._places("admin_listen")
+        if not places or settings.admin_password_file is None:
             return
         password = settings.admin_password_file.read_text().rstrip("\n")
         operator = Operator(self.manager, self.data, self.hub, self.database, self.wallets, self._clock, self._entropy)
         api = AdminApi(operator, password, self._pages)
-        with _listening("admin_listen", self.config):
-            self._listeners["admin_listen"] = await asyncio.get_running_loop().create_server(
-                api.factory(), ssl=context, **destination(where)
-            )
+        for where in places:
+            with _listening("admin_listen", self.config):
+                listener = await asyncio.get_running_loop().create_server(
+                    api.factory(), ssl=context, **destination(where)
+                )
+            self._listeners["admin_listen"].append(listener)
 
     async def _stop(self) -> None:
         """No new connections, then no tasks, then goodbye to every client; the database closes last."""
-        for listener in self._listeners.values():
+        for listener in chain.from_iterable(self._listeners.values()):
             listener.close()
         for task in self._tasks:
             task.cancel()

@@ -16,7 +16,8 @@ import gc
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,28 +114,28 @@ def _read(folder: Path) -> State | None:
         return None
 
 
-def inherited(environment: MutableMapping[str, str], pid: int) -> dict[str, socket.socket]:
+def inherited(environment: MutableMapping[str, str], pid: int) -> dict[str, list[socket.socket]]:
     """The listening sockets that this process was started with, by name; they are told of once."""
     meant_for = environment.pop("LISTEN_PID", "")
     count, names = environment.pop("LISTEN_FDS", "0"), environment.pop("LISTEN_FDNAMES", "")
     if meant_for != str(pid) or not count.isdigit():
         return {}
-    found: dict[str, socket.socket] = {}
+    found: defaultdict[str, list[socket.socket]] = defaultdict(list)
     for number, name in zip(range(_FIRST, _FIRST + int(count)), names.split(":"), strict=False):
         os.set_inheritable(number, False)
-        found[name] = socket.socket(fileno=number)
-    return found
+        found[name].append(socket.socket(fileno=number))
+    return dict(found)
 
 
-def become(sockets: Mapping[str, int], command: Sequence[str]) -> None:
-    """Replace this program by `command`, which gets the listening sockets (name -> descriptor). Does not return."""
-    aside = {name: fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _ASIDE) for name, number in sockets.items()}
-    for place, number in enumerate(aside.values(), _FIRST):
+def become(sockets: Sequence[tuple[str, int]], command: Sequence[str]) -> None:
+    """Replace this program by `command`, which gets the listening sockets (name, descriptor). Does not return."""
+    aside = [(name, fcntl.fcntl(number, fcntl.F_DUPFD_CLOEXEC, _ASIDE)) for name, number in sockets]
+    for place, (_, number) in enumerate(aside, _FIRST):
         os.dup2(number, place, inheritable=True)
     os.environ |= {
         "LISTEN_PID": str(os.getpid()),
         "LISTEN_FDS": str(len(aside)),
-        "LISTEN_FDNAMES": ":".join(aside),
+        "LISTEN_FDNAMES": ":".join(name for name, _ in aside),
     }
     sys.stdout.flush()
     sys.stderr.flush()

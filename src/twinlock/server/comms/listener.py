@@ -170,8 +170,13 @@ def peer_address(transport: asyncio.BaseTransport) -> str:
 
 
 def destination(where: Address | socket.socket) -> dict[str, Any]:
-    """Where `create_server` is to listen: at an address, or on a socket that listens already."""
-    return {"sock": where} if isinstance(where, socket.socket) else {"host": where.host, "port": where.port}
+    """Where `create_server` is to listen: at an address, or on a socket that listens already.
+
+    `::` and nothing are every address of both kinds, as an operator means it; asyncio takes the first for IPv6 alone.
+    """
+    if isinstance(where, socket.socket):
+        return {"sock": where}
+    return {"host": None if where.host == "::" else where.host or None, "port": where.port}
 
 
 async def listen(
