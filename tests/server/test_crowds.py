@@ -17,7 +17,7 @@ from twinlock.seams import VirtualClock
 from twinlock.server.comms.channel import Channel
 from twinlock.server.comms.frames import Opcode, encode
 from twinlock.server.comms.hub import Hub
-from twinlock.server.comms.link import INBOX_HIGH, PONG_WAIT_S, READ_WAIT_S, WRITE_WAIT_S, Link
+from twinlock.server.comms.link import INBOX_HIGH, MAX_SEND_BYTES, PONG_WAIT_S, READ_WAIT_S, WRITE_WAIT_S, Link
 
 pytestmark = pytest.mark.anyio
 
@@ -136,6 +136,19 @@ async def test_links_that_read_nothing_hold_a_bounded_queue_and_do_not_slow_the_
         wire.link.tick(clock.monotonic())
     assert hub.connected == 1
     assert set(channel) == {attentive.link}
+
+
+async def test_answers_wait_for_a_link_up_to_so_many_bytes(hub: Hub, clock: VirtualClock) -> None:
+    """A few small questions have answers of megabytes."""
+    [deaf] = crowd(hub, clock, reads=False)[:1]
+    frame = encode(Opcode.TEXT, bytes(8 * 2**20))
+    deaf.link.send_frame(frame)
+    await until(lambda: deaf.writes == 1)
+    for _ in range(MAX_SEND_BYTES // len(frame)):
+        deaf.link.send_frame(frame)
+    assert not deaf.closed
+    deaf.link.send_frame(frame)
+    assert deaf.closed
 
 
 async def test_a_flood_is_not_read_further_than_the_inbox(hub: Hub, clock: VirtualClock) -> None:

@@ -18,6 +18,8 @@ PING_PERIOD_S = PING_MS / 1000 - 2
 PONG_WAIT_S = PONG_WAIT_MS / 1000
 READ_WAIT_S = READ_DEADLINE_MS / 1000
 WRITE_WAIT_S = 5.0
+MAX_SEND_BYTES = 64 * 2**20
+"""Bytes of answers that wait for one link. A snapshot of a big book has megabytes, and a few messages ask for many."""
 # Messages read but not yet handled; above it we stop reading, and TCP makes the peer wait.
 INBOX_HIGH, INBOX_LOW = 64, 16
 
@@ -64,6 +66,7 @@ class Link(asyncio.Protocol):
         self._inbox: deque[bytes] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._outbox: deque[bytes] = deque()
+        self._held = 0
         self._flush_due = False
         self._paused_since: float | None = None
         self._reading = True
@@ -80,6 +83,9 @@ class Link(asyncio.Protocol):
     def send_frame(self, frame: bytes) -> None:
         """Queue one encoded frame. Several frames of one turn of the loop become one write."""
         self.queue(frame)
+        self._held += len(frame)
+        if self._held > MAX_SEND_BYTES:
+            self.abort()
         if self.is_open and not self._flush_due and self._paused_since is None:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self.flush)
@@ -190,6 +196,7 @@ class Link(asyncio.Protocol):
         if self._outbox and self._transport is not None:
             data = self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)
             self._outbox.clear()
+            self._held = 0
             self._transport.write(data)
 
     def _lost(self) -> None:
