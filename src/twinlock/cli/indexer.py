@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import re
-import resource
 import signal
 import socket
 import sys
@@ -23,6 +22,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bars
 
+from twinlock.cli import descriptors
 from twinlock.cli.indexer_settings import RPC, environment, load_settings, settings
 from twinlock.cli.indexer_upkeep import COMMANDS
 from twinlock.cli.libraries import adopt_logs
@@ -92,8 +92,7 @@ def _hide(text: str) -> str:
 
 
 async def _run(env: Env) -> None:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each wallet takes one
+    descriptors.take_all()
     give_back_early()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

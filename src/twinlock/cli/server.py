@@ -17,6 +17,7 @@ import uvloop
 from rich.markup import escape
 from rich.table import Table
 
+from twinlock.cli import descriptors
 from twinlock.cli.answers import answer, json_option, show
 from twinlock.cli.libraries import adopt_logs
 from twinlock.cli.server_admin import admin
@@ -93,6 +94,7 @@ def run(path: Path, log_level: str) -> None:
         cache_logger_on_first_use=True,  # else each line that is not written costs as much as a look at an order
     )
     adopt_logs()
+    descriptors.take_all()
     kept = uvloop.run(_run(config, path))
     if kept:
         become(kept, sys.orig_argv if Path(sys.orig_argv[0]).is_absolute() else [sys.executable, *sys.orig_argv[1:]])

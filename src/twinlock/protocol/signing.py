@@ -36,4 +36,9 @@ def check(public_key: bytes, message: bytes, signature: bytes) -> bool:
 def require(public_key: bytes, message: bytes, signature: bytes) -> None:
     """Raise `RpcError` with code 22 unless `check` holds."""
     if not check(public_key, message, signature):
-        raise RpcError(ErrorCode.SIGNATURE, "signature missing or not valid", fix="Sign with the account's key.")
+        raise unsigned()
+
+
+def unsigned() -> RpcError:
+    """The refusal of a message that its account did not sign."""
+    return RpcError(ErrorCode.SIGNATURE, "signature missing or not valid", fix="Sign with the account's key.")

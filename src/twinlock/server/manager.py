@@ -89,7 +89,7 @@ class DexManager:
         self.historian = Historian(database, {terms.name: terms for terms in base.terms}, key, clock)
         self.snapshots = Snapshots(key)
         swaps = _swap_policy(base)
-        negotiator = Negotiator(hub, database, self.accounts, assets, key, clock)
+        negotiator = Negotiator(hub, database, self.accounts, assets, base.signatures, clock)
         relays = Relays(hub, database, self.accounts, key, settings.broadcast_timeout_ms)
         self.executor = SwapExecutor(
             hub, database, assets, self._locks, negotiator, relays, self.reputations, self, swaps, key, clock

@@ -7,16 +7,20 @@ A signature costs as much as everything else about an order, and needs nothing o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from msgspec.structs import replace
+
 from twinlock.chain.keys import PrivateKey
 from twinlock.chain.signatures import Claim, check_many, sign_many
-from twinlock.protocol.wire import Hex
+from twinlock.protocol.signing import unsigned
+from twinlock.protocol.wire import Hex, Signed
 
 T = TypeVar("T")
+S = TypeVar("S", bound=Signed)
 
 
 class SignatureDesk:
@@ -33,6 +37,11 @@ class SignatureDesk:
         """Whether the holder of the key signed a message of the protocol. A broken key is a no."""
         return await self.holds(Claim(public_key, sha256(message).digest(), signature))
 
+    async def require(self, public_key: bytes, message: bytes, signature: bytes) -> None:
+        """Raise `RpcError` with code 22 unless the holder of the key signed a message of the protocol."""
+        if not await self.check(public_key, message, signature):
+            raise unsigned()
+
     async def holds(self, claim: Claim) -> bool:
         """Whether a claim is true."""
         answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -46,6 +55,11 @@ class SignatureDesk:
         self._digests.append((sha256(message).digest(), answer))
         self._start()
         return answer
+
+    async def signed(self, messages: Sequence[S]) -> list[S]:
+        """The messages with our signatures in place."""
+        signatures = await asyncio.gather(*(self.sign(message.signed_bytes()) for message in messages))
+        return [replace(message, sig=signature) for message, signature in zip(messages, signatures, strict=True)]
 
     def close(self) -> None:
         """Whoever still waits is cancelled."""

@@ -130,10 +130,13 @@ class EpochCycle:
         async with state.publishing:
             now = services.clock.now_ms()
             processed = state.core.process(Process(closed.epoch, preimages, base_rate, quote_rate, now))
+            await _others_turn()
             plan = services.settlement.plan(terms, processed)
             points = list(epoch_points(processed, terms.epoch_ms, resumed=resumed))
+            await _others_turn()
             draft = services.recorder.ledger_draft(terms)
             draft.epoch(processed)
+            await _others_turn()
             await services.database.write(
                 *draft.writes,
                 *services.recorder.epoch_writes(terms, processed),
@@ -142,10 +145,12 @@ class EpochCycle:
                 *plan.writes,
                 *services.reputations.writes(points),
             )
-            self._let_go(processed)
             self.last_epoch_s = services.clock.monotonic() - started
             self._publish(processed)
             state.public.ledger(draft.commit())
+            await _others_turn()
+        # Together: what was an order's is a match's now, and in no moment nobody's.
+        self._let_go(processed)
         plan.begin()
         for order in over(processed):
             state.free(order)
@@ -187,3 +192,8 @@ class EpochCycle:
         await suspend(state)
         schedule = state.schedule
         log.info("market suspended", market=state.terms.name, epoch=schedule.final_epoch, persist=schedule.persist_book)
+
+
+async def _others_turn() -> None:
+    """A big epoch is worked off in several turns of the loop, and everybody else has theirs in between."""
+    await asyncio.sleep(0)

@@ -88,7 +88,7 @@ def _machine(config: Config) -> Iterator[Finding]:
     free = shutil.disk_usage(there).free
     fix = f"make room below {there}: {DISK_LEAST // 2**30} GiB or more"
     yield Finding("disk space", free >= DISK_LEAST, f"{free / 2**30:.1f} GiB free", fix)
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # `run` takes all that it may
     wanted = config.server.max_clients + FILES_BESIDE_CLIENTS
     fix = f"raise the limit (ulimit -n {wanted}, LimitNOFILE in the unit), or lower server.max_clients"
     yield Finding(

@@ -128,20 +128,26 @@ class SwapExecutor:
         """Tell everyone their stored matches; one request per account."""
         parties: list[Notice] = []
         for stored in plan.matches:
-            log.info(
-                "match made",
-                match=stored.match_id.hex(),
-                market=stored.market,
-                maker_order=stored.maker_order.hex(),
-                taker_order=stored.taker_order.hex(),
-                cancel=stored.is_cancel,
-            )
             settling = (
                 None if stored.is_cancel else self._active.add(Settling(stored, plan.base, plan.quote, self._policy))
             )
             parties += (Notice(stored, side, settling) for side in Party)
-        for account_id, own in self._negotiator.group(parties).items():
+        self._hub.start(self._tell(self._negotiator.group(parties)))
+
+    async def _tell(self, grouped: Mapping[bytes, Sequence[Notice]]) -> None:
+        """One account a turn of the loop: everybody else has theirs in between."""
+        for account_id, own in grouped.items():
+            for stored in (notice.stored for notice in own if notice.side is Party.MAKER):
+                log.info(
+                    "match made",
+                    match=stored.match_id.hex(),
+                    market=stored.market,
+                    maker_order=stored.maker_order.hex(),
+                    taker_order=stored.taker_order.hex(),
+                    cancel=stored.is_cancel,
+                )
             self._hub.start(self._negotiator.tell(account_id, own))
+            await asyncio.sleep(0)
 
     def settling(self, account_id: bytes, market: str) -> int:
         """Base atoms of an account's matches that still bind its funds."""
@@ -202,8 +208,8 @@ class SwapExecutor:
         does not remember, so the other side would fund a contract that nobody audits. Without an address a match just
         runs out of time, before anybody has coins at stake.
         """
-        for settling in self.of(account_id):
-            self._negotiator.send_addresses(settling, settling.sides(account_id))
+        own = [(settling, side) for settling in self.of(account_id) for side in settling.sides(account_id)]
+        self._hub.start(self._negotiator.send_addresses(own))
 
     def __len__(self) -> int:
         return len(self._active)

@@ -9,12 +9,10 @@ from typing import NamedTuple
 import structlog
 
 from twinlock.chain.errors import AddressError
-from twinlock.chain.keys import PrivateKey
 from twinlock.protocol.codes import ErrorCode, RpcError, refuse
 from twinlock.protocol.constants import MATCH_TIMEOUT_MS
 from twinlock.protocol.messages.swaps import Acknowledgement, CounterpartyAddress, Match
 from twinlock.protocol.routes import COUNTERPARTY_ADDRESS, MATCH
-from twinlock.protocol.signing import require, signed
 from twinlock.protocol.swap import Party
 from twinlock.protocol.swap.events import AddressKnown
 from twinlock.protocol.wire import Hex
@@ -23,10 +21,14 @@ from twinlock.server.assets import AssetBackend
 from twinlock.server.comms.hub import Hub
 from twinlock.server.db import Database
 from twinlock.server.db.matches import StoredMatch, change_match
+from twinlock.server.signatures import SignatureDesk
 from twinlock.server.swapper.settling import SIDE_NAMES, Settling
 from twinlock.server.users.accounts import Accounts
 
 log = structlog.get_logger(__name__)
+
+_PORTION = 100
+"""Messages made in one turn of the loop: an account can have thousands of matches in one epoch."""
 
 
 class Notice(NamedTuple):
@@ -46,14 +48,14 @@ class Negotiator:
         database: Database,
         accounts: Accounts,
         assets: Mapping[int, AssetBackend],
-        key: PrivateKey,
+        signatures: SignatureDesk,
         clock: Clock,
     ) -> None:
         self._hub = hub
         self._database = database
         self._accounts = accounts
         self._assets = assets
-        self._key = key
+        self._signatures = signatures
         self._clock = clock
 
     def group(self, parties: Iterable[Notice]) -> dict[bytes, list[Notice]]:
@@ -67,7 +69,10 @@ class Negotiator:
 
     async def tell(self, account_id: bytes, parties: Sequence[Notice]) -> None:
         """Tell an account its matches, and take its answer in."""
-        messages = [self._message(party) for party in parties]
+        messages: list[Match] = []
+        for start in range(0, len(parties), _PORTION):
+            portion = [_message(party) for party in parties[start : start + _PORTION]]
+            messages += await self._signatures.signed(portion)
         asked = self._hub.request(account_id, MATCH, messages, MATCH_TIMEOUT_MS)
         try:
             answers = await asked.answer
@@ -82,17 +87,12 @@ class Negotiator:
         except RpcError as error:
             self._hub.reject(account_id, asked, error)
 
-    def send_addresses(self, settling: Settling, sides: Iterable[Party] = Party) -> None:
-        """Tell sides where the other one wants to be paid, once both are known."""
-        if settling.swap.addressed_ms is None:
-            return
-        for side in sides:
-            note = CounterpartyAddress(
-                order_id=Hex(settling.order(side)),
-                match_id=Hex(settling.match_id),
-                address=settling.swap.addresses[side.other],
-            )
-            self._hub.send(settling.account(side), COUNTERPARTY_ADDRESS, signed(self._key, note))
+    async def send_addresses(self, settlings: Iterable[tuple[Settling, Party]]) -> None:
+        """Tell sides of matches where the other one wants to be paid, once both are known."""
+        ready = [(settling, side) for settling, side in settlings if settling.swap.addressed_ms is not None]
+        notes = await self._signatures.signed([_address(settling, side) for settling, side in ready])
+        for (settling, side), note in zip(ready, notes, strict=True):
+            self._hub.send(settling.account(side), COUNTERPARTY_ADDRESS, note)
 
     async def _take(self, account_id: bytes, party: Notice, message: Match, answer: Acknowledgement) -> None:
         """One acknowledgement. Raises RpcError 28, 22 or 33."""
@@ -101,7 +101,7 @@ class Negotiator:
         account = self._accounts.get(account_id)
         if account is None:
             return
-        require(account.pubkey, message.signed_bytes(), answer.sig)
+        await self._signatures.require(account.pubkey, message.signed_bytes(), answer.sig)
         columns: dict[str, object] = {f"{SIDE_NAMES[party.side]}_match_sig": bytes(answer.sig)}
         settling = party.settling
         if settling is None:
@@ -122,23 +122,31 @@ class Negotiator:
         await self._database.write(change_match(settling.match_id, **columns))
         settling.record(**columns)
         settling.learn(AddressKnown(side, address, now))
-        self.send_addresses(settling)
+        await self.send_addresses((settling, told) for told in Party)
 
-    def _message(self, party: Notice) -> Match:
-        stored, side = party.stored, party.side
-        maker = side is Party.MAKER
-        return signed(
-            self._key,
-            Match(
-                order_id=Hex(stored.maker_order if maker else stored.taker_order),
-                match_id=Hex(stored.match_id),
-                quantity=stored.quantity,
-                rate=stored.rate,
-                server_time=stored.match_time,
-                address=stored.taker_address if maker else stored.maker_address,
-                fee_rate_base=stored.fee_rate_base,
-                fee_rate_quote=stored.fee_rate_quote,
-                status=0,
-                side=int(side),
-            ),
-        )
+
+def _message(party: Notice) -> Match:
+    """Unsigned."""
+    stored, side = party.stored, party.side
+    maker = side is Party.MAKER
+    return Match(
+        order_id=Hex(stored.maker_order if maker else stored.taker_order),
+        match_id=Hex(stored.match_id),
+        quantity=stored.quantity,
+        rate=stored.rate,
+        server_time=stored.match_time,
+        address=stored.taker_address if maker else stored.maker_address,
+        fee_rate_base=stored.fee_rate_base,
+        fee_rate_quote=stored.fee_rate_quote,
+        status=0,
+        side=int(side),
+    )
+
+
+def _address(settling: Settling, side: Party) -> CounterpartyAddress:
+    """Unsigned."""
+    return CounterpartyAddress(
+        order_id=Hex(settling.order(side)),
+        match_id=Hex(settling.match_id),
+        address=settling.swap.addresses[side.other],
+    )

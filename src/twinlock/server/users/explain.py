@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
-
-from msgspec.structs import replace
 
 from twinlock.protocol.messages.explain import ExplainRequest, Explanation, OutcomeRecord
 from twinlock.protocol.reputation import EXCESSIVE_CANCELS, WEIGHTS, WINDOWS, OutcomeClass
@@ -50,13 +47,11 @@ class Explainer:
             _record(point, counts, matches.get(point.link), orders.get(point.link))
             for point, counts in zip(points, counting, strict=True)
         ]
-        signatures = await asyncio.gather(*(self._signatures.sign(record.signed_bytes()) for record in records))
-        records = [replace(record, sig=sig) for record, sig in zip(records, signatures, strict=True)]
         return Explanation(
             reputation=self._accounts.standing(account).message(),
             penalty_threshold=policy.penalty_threshold,
             cancel_score=EXCESSIVE_CANCELS if account.record.cancels_too_much(policy) else 0,
-            outcomes=records,
+            outcomes=await self._signatures.signed(records),
         )
 
 
