@@ -198,10 +198,12 @@ class DexManager:
         epoch_ms = market.terms.epoch_ms
         if market.schedule.stopped(market.now()):
             raise RpcError(ErrorCode.INVALID_REQUEST, f"{name} has stopped already", fix="resume it first")
-        earliest = max(market.now(), market.schedule.start_epoch)
-        final = max(earliest, final_epoch(at_ms, epoch_ms) if at_ms else 0)
-        market.schedule.suspend(final, persist=persist)
-        await self._remember(market)
+        final = -1
+        while final < market.now():  # an epoch can end while this is stored
+            earliest = max(market.now(), market.schedule.start_epoch)
+            final = max(earliest, final_epoch(at_ms, epoch_ms) if at_ms else 0)
+            await self._remember(market.terms, market.schedule.suspended(final, persist=persist))
+        market.reschedule(market.schedule.suspended(final, persist=persist))
         note = Suspension(market=name, time=epoch_start(final + 1, epoch_ms), final_epoch=final, persist_book=persist)
         self._hub.tell_everyone(routes.SUSPENSION, note)
         return final
@@ -210,11 +212,13 @@ class DexManager:
         """Schedule a resumption and announce it; the first epoch. Raises RpcError 38 or 52."""
         market = self.find_market(name)
         epoch_ms = market.terms.epoch_ms
-        start = max(market.now() + 1, epoch_index(at_ms, epoch_ms))
         if market.schedule.runs(market.now()):
             raise RpcError(ErrorCode.INVALID_REQUEST, f"{name} has not stopped", fix="suspend it first")
-        market.resume(start)
-        await self._remember(market)
+        start = 0
+        while start <= market.now():  # an epoch can end while this is stored
+            start = max(market.now() + 1, epoch_index(at_ms, epoch_ms))
+            await self._remember(market.terms, market.schedule.resumed(start))
+        market.reschedule(market.schedule.resumed(start))
         note = Resumption(market=name, time=epoch_start(start, epoch_ms), start_epoch=start)
         self._hub.tell_everyone(routes.RESUMPTION, note)
         return start
@@ -254,7 +258,7 @@ class DexManager:
         if row is not None and row.epoch_ms == terms.epoch_ms:
             since = max(row.start_epoch, last.epoch + 1 if last.epoch_ms == terms.epoch_ms else 0)
         await self._take_up_epochs(market, stored, since, resized=resized)
-        await self._remember(market)
+        await self._remember(terms, market.schedule)
         return market
 
     async def _take_up_epochs(
@@ -294,8 +298,7 @@ class DexManager:
             return Schedule(row.start_epoch, row.final_epoch, row.persist_book)
         return Schedule(max(row.start_epoch, now))
 
-    async def _remember(self, market: MarketManager) -> None:
-        terms, schedule = market.terms, market.schedule
+    async def _remember(self, terms: MarketTerms, schedule: Schedule) -> None:
         row = MarketRow(
             name=terms.name,
             base=terms.base,

@@ -181,9 +181,9 @@ class MarketManager:
         for order in orders:
             self._state.funding_locks(order).lock(order.id, order.coins)
 
-    def resume(self, start_epoch: int) -> None:
-        """Run again from that epoch on, which its subscribers are told when it begins."""
-        self.schedule.resume(start_epoch)
+    def reschedule(self, schedule: Schedule) -> None:
+        """From now on this says when it runs; subscribers are told when that ends and begins."""
+        self._state.schedule = schedule
 
     def funded_by(self, order: LimitOrder | MarketOrder) -> int:
         """The asset that an order swaps away."""

@@ -7,16 +7,16 @@ import msgspec
 from twinlock.protocol.messages.config import MarketStatus
 
 
-class Schedule(msgspec.Struct):
+class Schedule(msgspec.Struct, frozen=True):
     """start_epoch: first one. final_epoch: last one before a suspension, 0 if none is scheduled or in effect.
 
     >>> schedule = Schedule(10)
     >>> schedule.runs(9), schedule.runs(10)
     (False, True)
-    >>> schedule.suspend(12, persist=False)
+    >>> schedule = schedule.suspended(12, persist=False)
     >>> schedule.runs(12), schedule.runs(13)
     (True, False)
-    >>> schedule.resume(20)
+    >>> schedule = schedule.resumed(20)
     >>> schedule.runs(19), schedule.runs(20), schedule.final_epoch
     (False, True, 0)
     """
@@ -33,13 +33,13 @@ class Schedule(msgspec.Struct):
         """Whether a suspension is in effect in that epoch."""
         return 0 < self.final_epoch < epoch
 
-    def suspend(self, final_epoch: int, *, persist: bool) -> None:
-        """Stop after that epoch."""
-        self.final_epoch, self.persist_book = final_epoch, persist
+    def suspended(self, final_epoch: int, *, persist: bool) -> Schedule:
+        """The same, but it stops after that epoch."""
+        return Schedule(self.start_epoch, final_epoch, persist)
 
-    def resume(self, start_epoch: int) -> None:
-        """Run again from that epoch on."""
-        self.start_epoch, self.final_epoch, self.persist_book = start_epoch, 0, True
+    def resumed(self, start_epoch: int) -> Schedule:
+        """It runs again from that epoch on."""
+        return Schedule(start_epoch)
 
     def status(self) -> MarketStatus:
         """As `config` shows it."""
