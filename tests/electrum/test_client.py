@@ -104,6 +104,25 @@ async def test_pauses_grow_to_a_minute_and_no_further(net: Net) -> None:
     assert len(net.dialled) < 60
 
 
+async def test_who_is_one_client_of_his_own_servers_may_ask_sooner(net: Net) -> None:
+    net.servers[FIRST].down = True
+    client = ElectrumClient(
+        [FIRST],
+        genesis_hash=COIN.genesis_hash,
+        clock=net.clock,
+        entropy=SeededEntropy(1),
+        dial=net.dial,
+        longest_pause=3,
+    )
+    async with client:
+        await net.clock.advance(600)
+        net.servers[FIRST].down = False
+        await net.clock.advance(3)
+        assert client.connected
+    pauses = [b[0] - a[0] for a, b in zip(net.dialled, net.dialled[1:], strict=False)]
+    assert all(pause <= 3 for pause in pauses)
+
+
 async def test_a_liar_rests_for_an_hour(net: Net) -> None:
     async with net.client() as client:
         await client.call(methods.BLOCK_HEADER, 0)

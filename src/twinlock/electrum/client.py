@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 BACKOFF_MIN_S = 0.25
 BACKOFF_MAX_S = 60.0
-"""Pause after the first round in which no server served, and the longest one; it doubles in between."""
+"""Pause after the first round in which no server served, and the longest of a client; it doubles in between."""
 
 REST_S = 3600.0
 """How long a server that lied is left alone, unless no other is left."""
@@ -64,7 +64,8 @@ class ElectrumClient:
     servers: tried in this order. genesis_hash: display hex of the chain that they must serve. entropy: spreads
     reconnections of many clients. on_connect: awaited with each new conversation before any request uses it (to
     subscribe again); may raise ElectrumError to turn the server down. on_note: gets every notification. on_lie: told of
-    each server that is left alone for lying, and why. patience: seconds that a request may take in all.
+    each server that is left alone for lying, and why. patience: seconds that a request may take in all. longest_pause:
+    seconds between two rounds in which no server serves.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class ElectrumClient:
         on_note: Callable[[Note], None] | None = None,
         on_lie: Callable[[Endpoint, ElectrumError], None] | None = None,
         patience: float = PATIENCE_TOTAL_S,
+        longest_pause: float = BACKOFF_MAX_S,
     ) -> None:
         if not servers:
             raise ElectrumError("no Electrum server is named", code="electrum.no_servers", fault="user")
@@ -91,6 +93,7 @@ class ElectrumClient:
         self._on_note = on_note or _ignore
         self._on_lie = on_lie
         self._patience = patience
+        self._longest_pause = longest_pause
         self._live: Connection | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -199,7 +202,7 @@ class ElectrumClient:
 
     def _pause(self, failures: int) -> float:
         # Half of the pause is random, so that many clients do not come back to a restarted server at once.
-        longest = min(BACKOFF_MAX_S, BACKOFF_MIN_S * (1 << min(failures, 16)))
+        longest = min(self._longest_pause, BACKOFF_MIN_S * (1 << min(failures, 16)))
         return longest * (256 + self._entropy.token(1)[0]) / 512
 
     async def _converse_safely(self, endpoint: Endpoint) -> bool:

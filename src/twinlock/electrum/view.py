@@ -23,7 +23,7 @@ from twinlock.chain.tx import Tx
 from twinlock.seams import Clock, Entropy
 
 from . import methods
-from .client import ElectrumClient
+from .client import BACKOFF_MAX_S, ElectrumClient
 from .errors import (
     ElectrumError,
     LyingServerError,
@@ -66,7 +66,8 @@ class ChainView:
 
     servers: ``tcp://host:port`` or ``ssl://host:port``, the preferred one first. dial: how to reach them; real
     connections without it. opinions: seconds between second opinions, where there are several servers. on_lie: told of
-    each server that is caught, and how. Raises UnavailableError where no server answers in time.
+    each server that is caught, and how. longest_pause: seconds between two looks for a server while none serves. Raises
+    UnavailableError where no server answers in time.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class ChainView:
         patience: float = 60.0,
         opinions: float = OPINION_S,
         on_lie: Callable[[Endpoint, ElectrumError], None] | None = None,
+        longest_pause: float = BACKOFF_MAX_S,
     ) -> None:
         self.coin = coin
         self._clock = clock
@@ -98,6 +100,7 @@ class ChainView:
             on_note=self._watches.note,
             on_lie=on_lie,
             patience=patience,
+            longest_pause=longest_pause,
         )
         self._several = len(set(servers)) > 1
         self._opinions = Opinions(coin, self._client, self._headers, self._histories, clock, opinions)

@@ -54,6 +54,8 @@ OpenChain = Callable[[Coin, AssetSection], AbstractAsyncContextManager[ChainSour
 
 KEY_FILE = "signing.key.json"
 TLS_FOLDER = "tls"
+_INDEXER_PAUSE_S = 3.0
+"""A market stands still without its indexer: the exchange is one client, and asks again sooner than a wallet may."""
 
 
 class Server:
@@ -249,7 +251,8 @@ class Server:
         return backends
 
     def _open_view(self, row: Coin, section: AssetSection) -> AbstractAsyncContextManager[ChainSource]:
-        return ChainView(row, section.electrum, clock=self._clock, entropy=self._entropy)
+        servers, pause = section.electrum, _INDEXER_PAUSE_S
+        return ChainView(row, servers, clock=self._clock, entropy=self._entropy, longest_pause=pause)
 
     def _market_terms(self, section: MarketSection) -> MarketTerms:
         settings = self.config.server
