@@ -74,7 +74,7 @@ async def test_a_full_disk_stops_nothing_but_the_news(small: tuple[Path, Fill]) 
         node.blocks += [node.maker.close([]) for _ in range(60)]  # some may find room at the ends of files
         paid, raw = node.maker.pay(PAYEE)
         node.blocks.append(node.maker.close([(paid, raw)]))
-        await until(lambda: [trouble.code for trouble in controller.troubles.now] == [DISK])
+        await until(lambda: {trouble.code for trouble in controller.troubles.now} == {DISK})
         assert controller.troubles.now[0].fix == "free some space"
         assert controller.metrics.answer("/readyz")[0] == 503
         assert controller.local_rpc.getinfo()["trouble"][0]["code"] == DISK
@@ -104,7 +104,7 @@ async def test_a_disk_that_is_full_in_the_middle_of_a_reorganisation_makes_no_wr
         fill(True)
         kept = len(node.blocks) - 4
         node.blocks = branch(node.blocks, 4, 400, 9)  # what the old blocks took is not enough for them
-        await until(lambda: [trouble.code for trouble in controller.troubles.now] == [DISK])
+        await until(lambda: {trouble.code for trouble in controller.troubles.now} == {DISK})
         assert controller.metrics.answer("/readyz")[0] == 503
         assert controller.shared.held
         assert kept <= controller.storage.height < len(node.blocks) - 1
