@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from alembic import command
@@ -9,27 +10,23 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, make_url
+from sqlalchemy import Connection, create_engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from twinlock.server.db.writes import DatabaseError
 
 _STEPS = Path(__file__).parent / "migrations"
-_SQLITE = b"SQLite format 3\0"
 _FIX = "start the database, or correct server.db_url; `twinlock server doctor` looks at both"
 
 
 async def migrate(url: str, target: str = "head") -> None:
     """Run the missing steps in order; a database that is up to date is left alone. Raises DatabaseError."""
-    _check_file(make_url(url))
     try:
-        engine = create_async_engine(url)
-        try:
-            async with engine.begin() as connection:
-                await connection.run_sync(_upgrade, target)
-        finally:
-            await engine.dispose()
+        if url.startswith("sqlite"):
+            await asyncio.to_thread(_migrate_file, url, target)
+        else:
+            await _migrate_server(url, target)
     except CommandError as error:
         fix = "use the newer version of Twinlock"
         raise DatabaseError(f"the database was made by a newer Twinlock: {error}", fix=fix) from error
@@ -38,18 +35,23 @@ async def migrate(url: str, target: str = "head") -> None:
         raise DatabaseError(f"the database cannot be opened: {reason}", fix=_FIX) from error
 
 
-def _check_file(url: URL) -> None:
-    """A file that is no database is told before its driver opens it, which leaves a thread behind when it fails."""
-    path = Path(url.database or "")
-    if url.get_backend_name() != "sqlite" or not path.is_file():
-        return
+def _migrate_file(url: str, target: str) -> None:
+    """By the plain driver: the one beside the loop leaves a thread behind when it cannot open the file."""
+    engine = create_engine(url.replace("+aiosqlite", ""))
     try:
-        with path.open("rb") as file:
-            head = file.read(len(_SQLITE))
-    except OSError as error:
-        raise DatabaseError(f"the database cannot be opened: {error}", fix=_FIX) from error
-    if head and head != _SQLITE:
-        raise DatabaseError(f"the database cannot be opened: {path} is not a database", fix=_FIX)
+        with engine.begin() as connection:
+            _upgrade(connection, target)
+    finally:
+        engine.dispose()
+
+
+async def _migrate_server(url: str, target: str) -> None:
+    engine = create_async_engine(url)
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade, target)
+    finally:
+        await engine.dispose()
 
 
 def newest_step() -> str:
