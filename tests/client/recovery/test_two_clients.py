@@ -13,6 +13,8 @@ from tests.client.world import Fuse, FusedStore
 from twinlock.client.events import Disconnected
 from twinlock.client.recovery.rescue import prepare
 from twinlock.client.seed import Phrase
+from twinlock.client.store.records import SwapRecord
+from twinlock.protocol.swap import Party
 
 pytestmark = pytest.mark.anyio
 
@@ -72,3 +74,19 @@ async def test_they_are_told_of_each_other(it: Losing) -> None:
     # They do not drive each other out all the time.
     lost = [event for event in it.events["alice"] if isinstance(event, Disconnected)]
     assert len(lost) < 60
+
+
+async def test_who_was_away_while_the_other_finished_learns_how_it_ended(it: Losing) -> None:
+    """The one who comes back has never seen the contract that the other redeemed; the server no longer lists it."""
+    await it.matched()
+    await it.until(lambda: reached(it, "alice", "swap_accepted"))  # before a block, so that it is not answered yet
+    asleep = it.copy("alice")
+    [swap] = asleep.all(SwapRecord)
+    assert [swap.swap.legs[party].known for party in Party] == [True, False]
+    await it.settle(lambda: bool(it.swap("alice").outcome and it.swap("bob").outcome), rounds=400)
+    await it.crash("alice")
+    it.file("alice").unlink()
+    it.stores["alice"] = asleep
+    await it.start("alice")
+    await it.settle(lambda: bool(it.swap("alice").outcome), rounds=200)
+    assert it.swap("alice").outcome == "swapped"

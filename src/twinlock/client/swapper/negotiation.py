@@ -125,6 +125,8 @@ class Negotiation:
             match = active.pop((record.match_id, record.party), None)
             if match is None:
                 self._matches.learn(record, Revoked())
+                if _in_the_dark(record):
+                    doubtful.append(record)
             elif match.status != record.swap.status or _unreported(record):
                 doubtful.append(record)
         for match in active.values():
@@ -272,6 +274,11 @@ class Negotiation:
 
     def _acknowledge(self, match_id: Hex, message: bytes) -> Acknowledgement:
         return Acknowledgement(match_id=match_id, sig=self._desk.sign(message))
+
+
+def _in_the_dark(record: SwapRecord) -> bool:
+    """Our contract is out and we do not know theirs, which another client of the same seed may have redeemed."""
+    return record.swap.legs[record.party].known and not record.swap.legs[record.party.other].known
 
 
 def _unreported(record: SwapRecord) -> bool:
