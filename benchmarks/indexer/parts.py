@@ -24,11 +24,15 @@ _PEERS_INDEX = "electrumx"
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much is asked. requests: of each kind, a fifth of it to the peer. rounds: of payments and blocks."""
+    """How much is asked. requests: of each kind, a fifth of it to the peer. rounds: of payments and blocks.
+
+    ceilings: `--memory` of each siege.
+    """
 
     requests: int = 20_000
     rounds: int = 9
     peer: bool = True
+    ceilings: tuple[str, ...] = ("300M", "600M")
 
 
 Row = dict[str, Any]
@@ -151,7 +155,7 @@ async def besieged(world: World, memory: str, requests: int) -> Row:
 
 async def memory(world: World, amount: Amount) -> Row:
     """What a server holds, whatever is done to it."""
-    return {"rows": [await besieged(world, ceiling, amount.requests) for ceiling in ("300M", "600M")]}
+    return {"rows": [await besieged(world, ceiling, amount.requests) for ceiling in amount.ceilings]}
 
 
 async def stages(world: World, _amount: Amount) -> Row:

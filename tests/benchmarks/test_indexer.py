@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.node]
 
 async def test_the_benchmark_measures_a_tiny_chain(program: Callable[[str], Path], tmp_path: Path) -> None:
     program("bitcoind")
-    rows = await measure(World(tmp_path, 110, 600), list(PARTS), Amount(requests=60, rounds=1, peer=False))
+    amount = Amount(requests=60, rounds=1, peer=False, ceilings=("300M",))
+    rows = await measure(World(tmp_path, 110, 600), list(PARTS), amount)
     assert rows["sync"]["txs"] == 600
     assert set(rows["sync"]["servers"]) == {"twinlock", "twinlock, --memory 300M", "twinlock, by REST"}
     assert rows["questions"]["checked"]["wrong"] == 0 < rows["questions"]["checked"]["entries"]

@@ -119,7 +119,7 @@ def test_runs_are_the_same_however_little_memory_merging_them_may_take(blocks: l
         pieces.append(block_piece(tuple(piece.segment for piece in pieces), height, txs, scan, None))
         txs += scan.tx_count
     disk = MemoryDisk()
-    files = [write_merged(disk, f"run-{memory}", pieces, memory).files for memory in (1 << 30, 20_000, 1000, 1)]
+    files = [write_merged(disk, f"run-{memory}", pieces, memory).files for memory in (1 << 30, 20_000, 1000, 50)]
     assert files == [files[0]] * 4
     assert not any(name.startswith("points/") for name in disk.names())
 
