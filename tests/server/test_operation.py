@@ -325,12 +325,14 @@ async def test_a_restart_drops_no_epoch_and_refuses_no_connection(live: LiveServ
     await trader.connect()
     await trader.booked(receipt.order_id, MARKET)
     assert await admin(live, "outcomes", trader.account.hex(), "--bad") == []
-    async with httpx.AsyncClient(trust_env=False) as http:
-        ledger = (await http.get(f"http://127.0.0.1:{state.ports['onion_listen']}/api/ledger/ltc/btc")).text
-    records = [json.loads(line)["record"] for line in ledger.splitlines()]
-    epochs = [record["epoch"] for record in records if record["kind"] == "epoch"]
+    epochs = [0]
+    async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(20):
+        while epochs[-1] * 500 <= state.start:  # until one that only the new program had
+            await asyncio.sleep(0.5)
+            ledger = (await http.get(f"http://127.0.0.1:{state.ports['onion_listen']}/api/ledger/ltc/btc")).text
+            records = [json.loads(line)["record"] for line in ledger.splitlines()]
+            epochs = [record["epoch"] for record in records if record["kind"] == "epoch"]
     assert epochs == list(range(epochs[0], epochs[-1] + 1))
-    assert epochs[-1] * 500 > state.start
     live.config.write_text(live.config.read_text().replace("rate_step = 100", "rate_step = -1"))
     assert live.process is not None
     live.process.send_signal(signal.SIGHUP)

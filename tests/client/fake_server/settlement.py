@@ -84,8 +84,8 @@ class Settlement(Ground):
     async def _match_status(
         self, _peer: Peer, questions: list[statuses.MatchStatusRequest]
     ) -> list[statuses.MatchStatusResult]:
-        found = [self.matches[bytes(question.match_id)] for question in questions]
-        return [self._status_of(match) for match in found]
+        found = [self.matches.get(bytes(question.match_id)) for question in questions]
+        return [self._status_of(match) for match in found if match is not None]
 
     async def _init(self, peer: Peer, report: swap_messages.Init) -> swap_messages.Acknowledgement:
         match, side = self._side(peer, report.match_id, report.order_id)

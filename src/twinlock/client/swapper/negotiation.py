@@ -121,12 +121,13 @@ class Negotiation:
         """Compare the server's running matches with ours (protocol section 7.7)."""
         active = {(bytes(match.match_id), Party(match.side)): match for match in listed}
         doubtful: list[SwapRecord] = []
+        dark: list[SwapRecord] = []
         for record in self._matches.running():
             match = active.pop((record.match_id, record.party), None)
             if match is None:
                 self._matches.learn(record, Revoked())
                 if _in_the_dark(record):
-                    doubtful.append(record)
+                    dark.append(record)
             elif match.status != record.swap.status or _unreported(record):
                 doubtful.append(record)
         for match in active.values():
@@ -135,6 +136,11 @@ class Negotiation:
                 doubtful += await self._found(match)
         if doubtful:
             await self.ask_status(doubtful)
+        if dark:
+            try:
+                await self.ask_status(dark)
+            except RpcError as error:  # these the server need not know any more
+                self._desk.notice(f"the server does not tell how matches ended: {error}", "warning")
 
     async def ask_status(self, records: list[SwapRecord]) -> None:
         """Learn what the server knows of these matches and we do not."""
