@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -72,8 +73,8 @@ _BINARY = frozenset(field.name for field in msgspec.structs.fields(StoredMatch) 
 
 
 def add_matches(new: Iterable[StoredMatch]) -> list[Write]:
-    """New matches."""
-    rows = [msgspec.structs.asdict(match) for match in new]
+    """New matches, by ID: neighbours of an index are then touched one after the other."""
+    rows = [msgspec.structs.asdict(match) for match in sorted(new, key=attrgetter("match_id"))]
     return [Write(_ADD, rows)] if rows else []
 
 
