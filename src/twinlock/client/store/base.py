@@ -5,6 +5,7 @@ Most records live in memory too. `changing` keeps both alike: what could not be 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -82,7 +83,7 @@ def _restore(record: Record, members: dict[str, Any]) -> None:
         setattr(record, name, value)
 
 
-class Transactional:
+class Transactional(ABC):
     """The transactions of a store, which says only how one begins, is kept and is taken back."""
 
     def __init__(self) -> None:
@@ -114,14 +115,14 @@ class Transactional:
         if self._open:
             self._steps.append(step)
 
-    def _begin(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _begin(self) -> None: ...
 
-    def _keep(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _keep(self) -> None: ...
 
-    def _take_back(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _take_back(self) -> None: ...
 
 
 def encode(record: Record) -> bytes:
