@@ -21,9 +21,7 @@ from twinlock.protocol.orders import (
     Side,
     TimeInForce,
     match_id,
-    with_fill,
 )
-from twinlock.protocol.rates import quote_volume
 
 BUY, SELL = Side.BUY, Side.SELL
 
@@ -47,7 +45,8 @@ class Oracle:
     def trade(self, taker: Order, maker: LimitOrder, amount: int) -> None:
         self.fills.append((taker.id, maker.id, amount, maker.rate))
         self.nomatch -= {taker.id, maker.id}
-        self.book[maker.id] = rested = with_fill(maker, amount)
+        counted = maker.matches + 1 if maker.options.max_matches else maker.matches
+        self.book[maker.id] = rested = replace(maker, filled=maker.filled + amount, matches=counted)
         if rested.remaining == 0 or capped(rested, rested.matches):
             del self.book[maker.id]
             self.ended[maker.id] = OrderStatus.EXECUTED
@@ -237,9 +236,11 @@ def test_match_id_vector() -> None:
 
 def test_match_set_volume_vector() -> None:
     given, expected = vector("matchset-quote-volume")
-    fills = list(zip(given["rates"], given["amounts"], strict=True))
-    assert quote_volume(fills) == expected["quote_volume"]
-    assert max(given["rates"]) == expected["high"]
+    pairs = enumerate(zip(given["rates"], given["amounts"], strict=True))
+    makers = [replace(limit(SELL, rate, 1, number=number), quantity=amount) for number, (rate, amount) in pairs]
+    taker = replace(limit(BUY, max(given["rates"]), 1, number=100), quantity=sum(given["amounts"]))
+    numbers = match(Book(1, makers), [taker]).statistics
+    assert (numbers.quote_volume, numbers.high) == (expected["quote_volume"], expected["high"])
 
 
 def test_the_summary_adds_up_runs_of_one_rate_and_side() -> None:

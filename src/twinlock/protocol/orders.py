@@ -153,13 +153,6 @@ TradeOrder: TypeAlias = LimitOrder | MarketOrder
 Order: TypeAlias = LimitOrder | MarketOrder | CancelOrder
 
 
-def with_fill(order: LimitOrder, amount: int) -> LimitOrder:
-    """The same order with one more match, of `amount` base atoms."""
-    if order.options.max_matches:
-        return msgspec.structs.replace(order, filled=order.filled + amount, matches=order.matches + 1)
-    return msgspec.structs.replace(order, filled=order.filled + amount)
-
-
 def commit(preimage: bytes) -> bytes:
     """The commitment to a 32-byte preimage."""
     return blake256(preimage)

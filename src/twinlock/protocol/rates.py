@@ -10,7 +10,6 @@ A message-rate is quote atoms per 10^8 base atoms. All results are floored integ
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from fractions import Fraction
 
 from twinlock.errors import TwinlockError
@@ -32,11 +31,6 @@ def base_to_quote(rate: int, base: int) -> int:
 def quote_to_base(rate: int, quote: int) -> int:
     """Base atoms that `quote` quote atoms buy at a message-rate; 0 for rate 0."""
     return quote * RATE_FACTOR // rate if rate else 0
-
-
-def quote_volume(fills: Iterable[tuple[int, int]]) -> int:
-    """Quote atoms of (rate, base atoms) pairs, each floored by itself."""
-    return sum([rate * base // RATE_FACTOR for rate, base in fills])
 
 
 def minimum_rate(min_quote_lot: int, lot_size: int) -> int:
