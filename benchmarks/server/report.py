@@ -45,8 +45,10 @@ def _revoked(found: Mapping[str, Any]) -> str:
 
 
 def _epoch(found: Mapping[str, Any]) -> str:
-    turn = f", the loop's longest turn of it {found['longest_cpu_ms']} ms" if "longest_cpu_ms" in found else ""
-    return f"{found['transaction_seconds']} s; the whole epoch {found['epoch_seconds']} s{turn}"
+    return (
+        f"{found['transaction_seconds']} s; the whole epoch {found['epoch_seconds']} s,"
+        f" the loop's longest turn of it {found['longest_cpu_ms']} ms"
+    )
 
 
 ROWS = (
