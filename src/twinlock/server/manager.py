@@ -20,7 +20,7 @@ from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.epoch import epoch_index, epoch_start, final_epoch
 from twinlock.protocol.messages.book import Resumption, Suspension
 from twinlock.protocol.messages.status import ActiveMatch, ActiveOrder
-from twinlock.protocol.orders import OrderStatus, TradeOrder
+from twinlock.protocol.orders import Order, OrderStatus, TradeOrder
 from twinlock.protocol.reputation import Outcome, Policy
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend
@@ -272,9 +272,12 @@ class DexManager:
         now, terms = self._clock.now_ms(), market.terms
         oldest = now - self._base.settings.broadcast_timeout_ms // 4
         waiting = [entry.order for entry in stored if entry.status is OrderStatus.EPOCH]
-        late = [order for order in waiting if resized or order.server_time < oldest]
+        late: list[Order] = []
+        in_time: list[Order] = []
+        for order in waiting:
+            (late if resized or order.server_time < oldest else in_time).append(order)
         since = max(since, epoch_index(oldest, terms.epoch_ms))
-        dropped = late + market.reopen((order for order in waiting if order not in late), since)
+        dropped = late + market.reopen(in_time, since)
         misfits = [order.id for order in resting(stored)] if resized else []
         draft = self.historian.ledger_draft(terms)
         draft.removal(Reason.TERMS if misfits else Reason.RESTART, misfits, lapsed=dropped)
