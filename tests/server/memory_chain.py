@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 
 from twinlock.chain import address
@@ -79,8 +79,12 @@ class MemoryChain:
 
     def spend(self, funds: Input, to: PrivateKey, rate: int = 5) -> Input:
         """Send a coin on, unconfirmed; the new coin."""
+        return self.join([funds], to, rate)
+
+    def join(self, coins: Sequence[Input], to: PrivateKey, rate: int = 5) -> Input:
+        """Make one coin of several, unconfirmed."""
         script = self.script(to)
-        payment = build_sweep(self.coin, [funds], script, rate)
+        payment = build_sweep(self.coin, coins, script, rate)
         self.send(payment)
         return key_input(CoinPoint(payment.tx.hash, 0), payment.tx.outputs[0].value, script, to)
 

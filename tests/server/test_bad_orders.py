@@ -61,6 +61,17 @@ async def test_an_unconfirmed_coin_with_too_low_a_fee(exchange: Exchange) -> Non
     await trader.place(sell(trader, fair))
 
 
+async def test_an_unconfirmed_coin_whose_fee_is_not_looked_up(exchange: Exchange) -> None:
+    """Of more than a hundred inputs; the fee may be as high as it likes, so it is not called too low."""
+    trader, chain = await exchange.trader(), exchange.chains[LTC]
+    many = [chain.fund(trader.new_key(), LOT // 20) for _ in range(101)]
+    error = await refused(trader, sell(trader, chain.join(many, trader.new_key(), rate=10)))
+    assert (error.rpc_code, error.code) == (E.FUNDING, "rpc.funding")
+    assert "[asset.fee_unknown] (inputs 101, most 100). wait for its first confirmation" in str(error)
+    most = [chain.fund(trader.new_key(), LOT // 20) for _ in range(100)]
+    await trader.place(sell(trader, chain.join(most, trader.new_key(), rate=10)))
+
+
 async def test_more_parcels_than_the_tier_allows(exchange: Exchange) -> None:
     trader = await exchange.trader(tiers=1)
     funds = exchange.chains[LTC].fund(trader.new_key(), 100 * LOT)

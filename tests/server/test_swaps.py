@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from msgspec.structs import replace
-from tests.server.conftest import BTC, LTC, Exchange, until
+from tests.server.conftest import BTC, LOT, LTC, Exchange, until
 from tests.server.jump_clock import JumpClock
 from tests.server.settlement import TAKER_LOCK_S, VALUE, Made, matched
 from tests.server.trader import Trader
@@ -18,6 +18,7 @@ from twinlock.chain.families import family_of
 from twinlock.chain.spend import key_input
 from twinlock.protocol import routes
 from twinlock.protocol.codes import ErrorCode, RpcError
+from twinlock.protocol.constants import MAX_COINS
 from twinlock.protocol.messages.status import MatchStatusRequest
 from twinlock.protocol.messages.swaps import Audit, Redeem
 from twinlock.protocol.signing import signed
@@ -72,6 +73,20 @@ async def test_a_confirmation_waives_the_fee_rate(exchange: Exchange) -> None:
     assert await code(made.maker, routes.INIT, cheap) == E.CONTRACT
     exchange.chains[LTC].mine()
     await made.maker.ask(routes.INIT, cheap)
+
+
+async def test_a_contract_may_spend_all_coins_of_its_order_before_it_confirms(exchange: Exchange) -> None:
+    made, chain = await matched(exchange), exchange.chains[LTC]
+    _, secret_hash = made.maker.new_secret()
+
+    def coins(count: int) -> dict[str, Any]:
+        first, *more = (chain.fund(made.maker.new_key(), LOT // 20) for _ in range(count))
+        return {"funds": first, "more": more}
+
+    with pytest.raises(RpcError, match=r"asset\.fee_unknown.*inputs 256, most 255") as refused:
+        await made.maker.ask(routes.INIT, await made.maker_contract(secret_hash, **coins(MAX_COINS + 1)))
+    assert refused.value.rpc_code == E.CONTRACT
+    await made.maker.ask(routes.INIT, await made.maker_contract(secret_hash, **coins(MAX_COINS)))
 
 
 async def test_a_contract_may_spend_what_no_history_shows_yet(exchange: Exchange) -> None:

@@ -340,14 +340,15 @@ class Trader:
         recipient: str = "",
         rate: int = 10,
         order_id: bytes = b"",
+        more: Sequence[Input] = (),
     ) -> Init:
-        """Fund a contract and put it into the mempool; the report, signed. recipient "self" steals."""
+        """Fund a contract and put it into the mempool; the report, signed. recipient "self" steals; more: coins."""
         chain = self.chains[asset_id]
         family = family_of(chain.coin)
         theirs = await self.counterparty(match_id, order_id)
         own = chain.address(self.new_key())
         contract = family.make_contract(own if recipient == "self" else theirs, own, secret_hash, lock_time)
-        payment = build_swap(chain.coin, [funds], [(contract, value)], chain.script(self.new_key()), rate)
+        payment = build_swap(chain.coin, [funds, *more], [(contract, value)], chain.script(self.new_key()), rate)
         txid = chain.send(payment)
         report = Init(
             order_id=Hex(order_id) or self.matches[match_id].order_id,

@@ -28,6 +28,20 @@ class CoinSpentError(TwinlockError):
     fault: Fault = "peer"
 
 
+class FeeUnknownError(TwinlockError):
+    """An unconfirmed transaction has more inputs than are looked up, so nobody can say what it pays."""
+
+    code = "asset.fee_unknown"
+    fault: Fault = "user"
+
+    def __init__(self, txid: str, inputs: int, most: int) -> None:
+        super().__init__(
+            f"transaction {txid} has {inputs} inputs, too many to look up what it pays",
+            numbers={"inputs": inputs, "most": most},
+            fix="wait for its first confirmation",
+        )
+
+
 class RedemptionError(TwinlockError):
     """The transaction does not redeem the contract it should."""
 
@@ -131,7 +145,7 @@ class AssetBackend(Protocol):
     async def funding(self, proof: CoinProof) -> FundingCoin:
         """Check that the coin is unspent and that the proof shows control over it.
 
-        Raises CoinNotFoundError, CoinSpentError, and the family's CoinIdError and CoinProofError.
+        Raises CoinNotFoundError, CoinSpentError, FeeUnknownError, and the family's CoinIdError and CoinProofError.
         """
         ...
 
@@ -140,7 +154,7 @@ class AssetBackend(Protocol):
         ...
 
     async def swap(self, coin_id: bytes, contract: bytes) -> SwapCoin:
-        """The contract at that coin. Raises CoinNotFoundError, ContractError, CoinIdError."""
+        """The contract at that coin. Raises CoinNotFoundError, FeeUnknownError, ContractError, CoinIdError."""
         ...
 
     async def swap_confirmations(self, coin_id: bytes, contract: bytes) -> int | None:

@@ -17,6 +17,7 @@ from twinlock.chain.signatures import Claim, check_many
 from twinlock.chain.terms import CoinPoint
 from twinlock.electrum.errors import ElectrumError, UnknownTransactionError
 from twinlock.electrum.states import OutputStatus, Tip
+from twinlock.protocol.constants import MAX_COINS
 from twinlock.protocol.messages.orders import Coin as CoinProof
 from twinlock.seams import Clock
 from twinlock.server.assets.backend import (
@@ -24,6 +25,7 @@ from twinlock.server.assets.backend import (
     BondCoin,
     CoinNotFoundError,
     CoinSpentError,
+    FeeUnknownError,
     FundingCoin,
     Redeeming,
     RedemptionError,
@@ -31,8 +33,9 @@ from twinlock.server.assets.backend import (
 )
 from twinlock.server.assets.fees import FeeRate
 
-# Looking up what a transaction paid costs one question per input; above this the coin must be confirmed.
-_FEE_INPUTS_MAX = 100
+# Looking up what a transaction paid costs one question per input; above this it must be confirmed. One order may name
+# many coins, each with a transaction of its own; a match has one swap, which may spend all coins of its order.
+_FUNDING_INPUTS_MAX, _SWAP_INPUTS_MAX = 100, MAX_COINS
 _FEE_WAIT_S = 1.0
 _RETRY_S = 5.0
 
@@ -158,7 +161,7 @@ class ChainBackend:
         raw = await self._raw(point)
         audit = self._family.audit_contract(contract, coin_id, raw)
         confirmations = await self._source.confirmations(point.txid, self._family.contract_script(contract))
-        rate = None if confirmations else await self._rate_of(raw)
+        rate = None if confirmations else await self._rate_of(raw, point, _SWAP_INPUTS_MAX)
         return SwapCoin(audit.terms, audit.value, confirmations or 0, rate, raw)
 
     async def swap_confirmations(self, coin_id: bytes, contract: bytes) -> int | None:
@@ -218,13 +221,13 @@ class ChainBackend:
             ) from error
 
     async def _paid_rate(self, point: CoinPoint) -> int:
-        return await self._rate_of(await self._raw(point))
+        return await self._rate_of(await self._raw(point), point, _FUNDING_INPUTS_MAX)
 
-    async def _rate_of(self, raw: bytes) -> int:
-        """Atoms per fee unit that a transaction pays; 0 where that cannot be told."""
+    async def _rate_of(self, raw: bytes, point: CoinPoint, most: int) -> int:
+        """Atoms per fee unit that a coin's transaction pays. Raises FeeUnknownError."""
         points = self._family.inputs(raw)
-        if len(points) > _FEE_INPUTS_MAX:
-            return 0
+        if len(points) > most:
+            raise FeeUnknownError(point.txid, len(points), most)
         # From the transactions themselves: a parent sent a moment ago may not be in any script's history yet.
         parents = await asyncio.gather(*(self._raw(point) for point in points))
         spent = zip(parents, points, strict=True)

@@ -14,7 +14,7 @@ from twinlock.protocol.messages.orders import Coin as CoinProof
 from twinlock.protocol.messages.orders import PlaceLimit, PlaceMarket
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend, CoinNotFoundError, FundingCoin
-from twinlock.server.assets.backend import CoinSpentError
+from twinlock.server.assets.backend import CoinSpentError, FeeUnknownError
 from twinlock.server.market.errors import refused
 
 
@@ -58,7 +58,7 @@ async def _find_all(proofs: Sequence[CoinProof], asset: AssetBackend) -> Sequenc
 async def _find(proof: CoinProof, asset: AssetBackend) -> FundingCoin:
     try:
         return await asset.funding(proof)
-    except CoinSpentError as error:
+    except (CoinSpentError, FeeUnknownError) as error:
         raise refuse(ErrorCode.FUNDING, error) from error
     except CoinProofError as error:
         raise refuse(ErrorCode.COIN_AUTH, error) from error

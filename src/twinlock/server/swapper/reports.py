@@ -24,7 +24,7 @@ from twinlock.protocol.swap.events import Announced, Audited, Seen
 from twinlock.protocol.wire import Hex, Signed
 from twinlock.seams import Clock
 from twinlock.server.assets import AssetBackend, CoinNotFoundError, SwapCoin
-from twinlock.server.assets.backend import Redeeming, RedemptionError
+from twinlock.server.assets.backend import FeeUnknownError, Redeeming, RedemptionError
 from twinlock.server.comms.hub import Call, Hub
 from twinlock.server.db import Database
 from twinlock.server.db.matches import change_match
@@ -172,7 +172,7 @@ class ReportDesk:
                     raise refuse(ErrorCode.TRANSACTION_UNDISCOVERED, error) from error
             except RedemptionError as error:
                 raise refuse(ErrorCode.REDEMPTION, error) from error
-            except ChainError as error:
+            except (ChainError, FeeUnknownError) as error:
                 raise refuse(ErrorCode.CONTRACT, error) from error
             await self._clock.sleep(pause)
             pause = min(pause * _RETRY_GROWTH, _RETRY_LAST_S)
