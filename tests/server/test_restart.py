@@ -70,6 +70,24 @@ async def test_an_epoch_that_was_open_is_processed_after_the_restart(any_exchang
     assert await status(trader, receipt) is OrderStatus.BOOKED
 
 
+async def test_an_epoch_that_ends_just_after_the_restart_waits_for_its_owners(exchange: Exchange) -> None:
+    """Nobody can be back at once; the server has to wait for them as if the epoch had ended while it was away."""
+    await exchange.stop()
+    exchange.clock = clock = JumpClock()
+    exchange.epoch_ms = 3_600_000
+    await exchange.start()
+    trader = await exchange.trader()
+    funds = exchange.chains[LTC].fund(trader.new_key(), 3 * LOT)
+    receipt = await trader.place(trader.limit_order(MARKET, Side.SELL, 2 * LOT, RATE, funds))
+    await exchange.crash()
+    await exchange.start()
+    clock.jump(3_600 - clock.now_ms() // 1000 % 3_600)
+    await exchange.reconnect(trader)  # the handshake alone takes longer than asking whoever is there
+    await trader.connect()
+    await trader.booked(receipt.order_id, MARKET)
+    assert (await trader.connect()).score == 0
+
+
 async def epochs_of(exchange: Exchange, last: int = 0) -> list[int]:
     """The processed ones, once the present one is, or the one that is named."""
     last = last or exchange.running.manager.markets["ltc_btc"].now()

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 
 class _Collection(NamedTuple):
-    """A closed epoch whose preimages are on their way. resumed: a restart came between."""
+    """A closed epoch whose preimages are on their way. resumed: a restart came between, before it ended or after."""
 
     closed: Closed
     preimages: asyncio.Task[dict[bytes, bytes]]
@@ -49,6 +49,8 @@ class EpochCycle:
         self._closed: asyncio.Queue[_Collection | None] = asyncio.Queue()
         self._first = state.now()
         """The first epoch that is closed on time; `reopen` closes what a restart left of those before."""
+        self._interrupted: frozenset[int] = frozenset()
+        """Epochs with orders from before a restart: their owners may not be back yet."""
         self.feeding = False
         """Whether epochs are processed, and the book's feed with them."""
         self.last_epoch_s = 0.0
@@ -65,9 +67,7 @@ class EpochCycle:
             await self._arrivals.answered(epoch)
             stood = not state.schedule.runs(epoch)
             if not stood:
-                closed = state.core.close(Close(epoch))
-                preimages = asyncio.create_task(collect(state.services.hub, closed))
-                self._closed.put_nowait(_Collection(closed, preimages, resumed=False))
+                self._collect(epoch, resumed=epoch in self._interrupted)
 
     async def process(self) -> None:
         """Process closed epochs in order, for ever. A failed transaction ends the server: a restart resumes."""
@@ -106,13 +106,19 @@ class EpochCycle:
             state.holdings.enter(order)
             epochs.add(epoch_index(order.server_time, state.terms.epoch_ms))
         for epoch in sorted(epoch for epoch in epochs if epoch < self._first):
-            closed = state.core.close(Close(epoch))
-            collecting = collect_resumed(state.services.hub, state.services.clock, closed)
-            self._closed.put_nowait(_Collection(closed, asyncio.create_task(collecting), resumed=True))
+            self._collect(epoch, resumed=True)
+        self._interrupted = frozenset(epoch for epoch in epochs if epoch >= self._first)
         emptied = schedule.stopped(self._first) and not schedule.persist_book and schedule.final_epoch not in epochs
         if emptied and len(state.core.book):
             self._closed.put_nowait(None)  # the suspension took effect while nobody was here
         return misfits
+
+    def _collect(self, epoch: int, *, resumed: bool) -> None:
+        """Close an epoch and ask for its preimages; `process` waits for them."""
+        services = self._state.services
+        closed = self._state.core.close(Close(epoch))
+        asking = collect_resumed(services.hub, services.clock, closed) if resumed else collect(services.hub, closed)
+        self._closed.put_nowait(_Collection(closed, asyncio.create_task(asking), resumed))
 
     async def _sleep_until(self, moment_ms: int) -> None:
         clock = self._state.services.clock
