@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -15,11 +17,14 @@ from tests.server.memory_chain import MemoryChain
 from tests.server.trader import PATIENCE_S, Trader
 
 from twinlock.chain.coins import Coin, Network, coin
-from twinlock.seams import Clock, SystemClock
+from twinlock.seams import Clock, SystemClock, SystemEntropy
 from twinlock.server.app import Server
 from twinlock.server.config import AssetSection, Config, MarketSection, ServerSection
+from twinlock.server.db.migrate import migrate
+from twinlock.server.keyfile import KEY_FILE, ensure_signing_key
 from twinlock.simnet.postgres import Postgres
 from twinlock.simnet.processes import Processes
+from twinlock.simnet.services import PLAY
 
 BTC, LTC = 0, 2
 MARKET = (LTC, BTC)
@@ -27,6 +32,16 @@ LOT = 1_000_000
 BOND = 500_000
 RATE = 10_000_000
 EPOCH_MS = 400
+DATABASE = "server.db"
+
+
+@cache
+def empty_file() -> bytes:
+    """SQLite's file after all migrations: the same for every exchange that starts on none."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, DATABASE)
+        asyncio.run(migrate(f"sqlite+aiosqlite:///{file}"))
+        return file.read_bytes()
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -81,9 +96,18 @@ class Exchange:
         return Server(self.config(), self.clock, open_chain=self._open)
 
     async def start(self) -> None:
+        await self._furnish()
         self.server = self.build()
         await self.server.__aenter__()
         await until(self.server.data.healthy)
+
+    async def _furnish(self) -> None:
+        """What a first start makes for itself, and what takes it longest: the key's password costs nothing to guess."""
+        self.folder.mkdir(exist_ok=True, mode=0o700)
+        ensure_signing_key(self.folder / KEY_FILE, "", SystemEntropy(), PLAY)
+        file = self.folder / DATABASE
+        if not self.db_url and not file.exists():
+            file.write_bytes(await asyncio.to_thread(empty_file))
 
     async def stop(self) -> None:
         if self.server is not None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from tests.server.conftest import DATABASE, Exchange
 
 from twinlock.seams import SeededEntropy
 from twinlock.server.comms.tls import ensure_certificate
 from twinlock.server.config import load_config, parse_config
 from twinlock.server.errors import ConfigError
-from twinlock.server.keyfile import KeyFileError, ensure_signing_key, open_signing_key
+from twinlock.server.keyfile import KEY_FILE, Cost, KeyFileError, ensure_signing_key, open_signing_key
 
 GOOD = """
 [server]
@@ -80,9 +82,37 @@ def test_the_signing_key_is_sealed(tmp_path: Path) -> None:
     assert ensure_signing_key(path, "a password", SeededEntropy(2)) == key
     with pytest.raises(KeyFileError):
         open_signing_key(path, "another")
-    path.write_text("{}")
-    with pytest.raises(KeyFileError):
-        open_signing_key(path, "a password")
+    older = json.loads(path.read_text())
+    assert older.pop("cost") == {"passes": 3, "memory_kib": 65_536}
+    path.write_text(json.dumps(older))
+    assert open_signing_key(path, "a password") == key
+
+
+def test_a_signing_key_opens_at_the_cost_that_its_file_tells(tmp_path: Path) -> None:
+    path = tmp_path / "key.json"
+    key = ensure_signing_key(path, "a password", SeededEntropy(1), Cost(passes=1, memory_kib=8))
+    told = json.loads(path.read_text())
+    assert open_signing_key(path, "a password") == key
+    for damaged in (
+        {},
+        told | {"cost": {"passes": 2, "memory_kib": 8}},
+        *(told | {"cost": cost} for cost in ({"passes": 0}, {"memory_kib": 7}, {"memory_kib": 1 << 40}, None)),
+    ):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(KeyFileError):
+            open_signing_key(path, "a password")
+
+
+@pytest.mark.anyio
+async def test_a_first_start_makes_whatever_is_missing_and_the_next_finds_it(tmp_path: Path) -> None:
+    exchange = Exchange(tmp_path / "data")
+    async with exchange.build() as server:
+        made = {file.name for file in exchange.folder.rglob("*") if file.is_file()}
+    assert made >= {KEY_FILE, DATABASE, "server.cert", "server.key"}
+    assert stat.S_IMODE(exchange.folder.stat().st_mode) == 0o700
+    assert open_signing_key(exchange.folder / KEY_FILE, "") == server.key
+    async with exchange.build() as again:
+        assert again.key == server.key
 
 
 def test_the_certificate_names_every_name(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ from twinlock.server.errors import ConfigError, ListenError
 from twinlock.server.http.api import HttpApi
 from twinlock.server.http.feed import MarketFeed
 from twinlock.server.http.market_data import MarketData
-from twinlock.server.keyfile import ensure_signing_key
+from twinlock.server.keyfile import KEY_FILE, ensure_signing_key
 from twinlock.server.manager import DexManager, Foundations
 from twinlock.server.market.terms import MarketTerms
 from twinlock.server.metrics import Metrics
@@ -52,7 +52,6 @@ log = structlog.get_logger(__name__)
 OpenChain = Callable[[Coin, AssetSection], AbstractAsyncContextManager[ChainSource]]
 """Opens the view of an asset's chain."""
 
-KEY_FILE = "signing.key.json"
 TLS_FOLDER = "tls"
 _INDEXER_PAUSE_S = 3.0
 """A market stands still without its indexer: the exchange is one client, and asks again sooner than a wallet may."""

@@ -1,13 +1,15 @@
 """The signing key, the only secret the server has, encrypted on disk with a key that Argon2id makes of a password.
 
-File: one JSON object, `{"version": 1, "salt": hex, "nonce": hex, "sealed": hex}`; AES-256-GCM, the 32-byte key
-inside, the version as associated data. Losing or changing the key orphans every account (protocol section 2).
+File: one JSON object, `{"version": 1, "salt": hex, "nonce": hex, "sealed": hex, "cost": {"passes": integer,
+"memory_kib": integer}}`; AES-256-GCM, the 32-byte key inside, the version as associated data. Losing or changing the
+key orphans every account (protocol section 2).
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
 from argon2.low_level import Type, hash_secret_raw
@@ -18,9 +20,10 @@ from twinlock.chain.keys import PrivateKey
 from twinlock.seams import Entropy
 from twinlock.server.errors import ServerError
 
+KEY_FILE = "signing.key.json"
+"""Its name in the data directory."""
+
 _VERSION = 1
-_MEMORY_KIB = 65_536
-_PASSES = 3
 
 
 class KeyFileError(ServerError):
@@ -30,17 +33,25 @@ class KeyFileError(ServerError):
     fault = "user"
 
 
+class Cost(msgspec.Struct, frozen=True):
+    """How much work one guess of the password takes; the bounds keep a damaged file from asking for more."""
+
+    passes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
+    memory_kib: Annotated[int, msgspec.Meta(ge=8, le=1 << 21)] = 65_536
+
+
 class _Sealed(msgspec.Struct):
     version: int
     salt: str
     nonce: str
     sealed: str
+    cost: Cost = Cost()  # an older file does not tell it
 
 
-def ensure_signing_key(path: Path, password: str, entropy: Entropy) -> PrivateKey:
-    """Open the key file, making a new key first if there is none. Raises KeyFileError."""
+def ensure_signing_key(path: Path, password: str, entropy: Entropy, cost: Cost | None = None) -> PrivateKey:
+    """Open the key file, making a new key of that cost first if there is none. Raises KeyFileError."""
     if not path.exists():
-        _store(path, password, entropy)
+        return _store(path, password, entropy, cost or Cost())
     return open_signing_key(path, password)
 
 
@@ -48,7 +59,7 @@ def open_signing_key(path: Path, password: str) -> PrivateKey:
     """Decrypt the key. Raises KeyFileError for a wrong password or a damaged file."""
     try:
         box = msgspec.json.decode(path.read_bytes(), type=_Sealed)
-        key = _derive(password, bytes.fromhex(box.salt))
+        key = _derive(password, bytes.fromhex(box.salt), box.cost)
         secret = AESGCM(key).decrypt(bytes.fromhex(box.nonce), bytes.fromhex(box.sealed), bytes((box.version,)))
     except (InvalidTag, ValueError, msgspec.MsgspecError) as error:
         raise KeyFileError(
@@ -57,11 +68,11 @@ def open_signing_key(path: Path, password: str) -> PrivateKey:
     return PrivateKey(secret)
 
 
-def _store(path: Path, password: str, entropy: Entropy) -> None:
+def _store(path: Path, password: str, entropy: Entropy, cost: Cost) -> PrivateKey:
     salt, nonce, secret = entropy.token(16), entropy.token(12), entropy.token(32)
-    PrivateKey(secret)  # refuses the few byte strings that are no key
-    sealed = AESGCM(_derive(password, salt)).encrypt(nonce, secret, bytes((_VERSION,)))
-    content = msgspec.json.encode(_Sealed(_VERSION, salt.hex(), nonce.hex(), sealed.hex()))
+    key = PrivateKey(secret)  # refuses the few byte strings that are no key
+    sealed = AESGCM(_derive(password, salt, cost)).encrypt(nonce, secret, bytes((_VERSION,)))
+    content = msgspec.json.encode(_Sealed(_VERSION, salt.hex(), nonce.hex(), sealed.hex(), cost))
     temporary = path.with_suffix(".new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
@@ -69,9 +80,10 @@ def _store(path: Path, password: str, entropy: Entropy) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    return key
 
 
-def _derive(password: str, salt: bytes) -> bytes:
+def _derive(password: str, salt: bytes, cost: Cost) -> bytes:
     return hash_secret_raw(
-        password.encode(), salt, time_cost=_PASSES, memory_cost=_MEMORY_KIB, parallelism=1, hash_len=32, type=Type.ID
+        password.encode(), salt, cost.passes, cost.memory_kib, parallelism=1, hash_len=32, type=Type.ID
     )

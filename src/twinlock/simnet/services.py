@@ -9,9 +9,14 @@ from typing import Any
 
 import tomlkit
 
+from twinlock.seams import SystemEntropy
+from twinlock.server.keyfile import KEY_FILE, Cost, ensure_signing_key
 from twinlock.simnet.node import Node
 from twinlock.simnet.ports import free_ports
 from twinlock.simnet.processes import Process, ProcessError, Processes
+
+PLAY = Cost(passes=1, memory_kib=8)
+"""The key of a private exchange guards play money: no start need wait for a password's cost."""
 
 TWINLOCK = (sys.executable, "-m", "twinlock.cli.main")
 
@@ -64,6 +69,7 @@ def server(folder: Path, settings: Callable[[], dict[str, Any]], processes: Proc
         folder.mkdir(parents=True, exist_ok=True)
         content = settings()
         content["server"]["listen"] = f"127.0.0.1:{port}"
+        ensure_signing_key(Path(content["server"]["data_dir"], KEY_FILE), "", SystemEntropy(), PLAY)
         file = folder / "server.toml"
         file.write_text(tomlkit.dumps(content))
         return ("server", "run", "--config", str(file))

@@ -18,8 +18,7 @@ from twinlock.client.link import MAX_FRAME, Link, websocket_dialer
 from twinlock.protocol import envelope
 from twinlock.protocol.envelope import MessageType
 from twinlock.protocol.routes import Route
-from twinlock.server.app import KEY_FILE
-from twinlock.server.keyfile import open_signing_key
+from twinlock.server.keyfile import KEY_FILE, open_signing_key
 from twinlock.simnet import traders
 from twinlock.simnet.exchange import LOCALHOST, Exchange
 from twinlock.simnet.processes import together

@@ -31,9 +31,9 @@ from twinlock.errors import TwinlockError
 from twinlock.seams import Clock
 from twinlock.server.config import AssetSection, Config, MarketSection, load_config
 from twinlock.server.db.migrate import newest_step, present_step
-from twinlock.server.keyfile import open_signing_key
+from twinlock.server.keyfile import KEY_FILE, open_signing_key
 from twinlock.server.process import running
-from twinlock.server.setup.wizard import FILES_BESIDE_CLIENTS, KEY_FILE, TLS_FOLDER
+from twinlock.server.setup.wizard import FILES_BESIDE_CLIENTS, TLS_FOLDER
 from twinlock.server.wallet import DexWallet
 
 DISK_LEAST = 2 * 2**30

@@ -27,10 +27,9 @@ from twinlock.seams import Clock, Entropy
 from twinlock.server.comms.tls import ensure_certificate
 from twinlock.server.config import DEFAULT_PORT, Config, load_config, parse_config
 from twinlock.server.errors import ServerError
-from twinlock.server.keyfile import ensure_signing_key
+from twinlock.server.keyfile import KEY_FILE, ensure_signing_key
 from twinlock.server.wallet import DexWallet
 
-KEY_FILE = "signing.key.json"
 TLS_FOLDER = "tls"
 KEY_PASSWORD_FILE = "key-password"  # noqa: S105 - the name of a file
 ADMIN_PASSWORD_FILE = "admin-password"  # noqa: S105 - the name of a file
