@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -15,9 +16,10 @@ from twinlock.protocol.epoch import verify_proof
 from twinlock.protocol.messages.book import OrderBook, SnapshotSubscription
 from twinlock.protocol.messages.orders import OrderResult
 from twinlock.protocol.messages.status import OrderStatusRequest
-from twinlock.protocol.orders import CancelOrder, OrderStatus, Side, TimeInForce, order_id
+from twinlock.protocol.orders import CancelOrder, LimitOrder, OrderStatus, Side, TimeInForce, order_id
 from twinlock.protocol.signing import check
 from twinlock.server.db.history import account_orders, read_orders
+from twinlock.server.market.departures import PORTION
 
 pytestmark = pytest.mark.anyio
 
@@ -220,6 +222,42 @@ async def test_suspension_may_empty_the_book(exchange: Exchange) -> None:
     assert [route for route in trader.heard if route in told] == [told[0], told[0], told[2]]
     assert await status(trader, receipt) is OrderStatus.REVOKED
     assert (await trader.connect()).score == 0
+
+
+async def test_a_big_book_is_emptied_in_portions(exchange: Exchange) -> None:
+    """Everybody else has turns of the loop in between, and every revocation is signed all the same."""
+    trader, count = await exchange.trader(), 3 * PORTION + 1
+    market = exchange.running.manager.markets[NAME]
+    locks, holdings = market.services.locks[LTC], market._state.holdings
+    for number in range(count):
+        order = LimitOrder(
+            id=number.to_bytes(32, "big"),
+            account_id=trader.account,
+            base=LTC,
+            quote=BTC,
+            client_time=1,
+            server_time=1,
+            commitment=bytes(32),
+            coins=(number.to_bytes(36, "big"),),
+            side=Side.SELL,
+            quantity=LOT,
+            address="",
+            rate=RATE,
+            time_in_force=TimeInForce.STANDING,
+        )
+        market.book.insert(order)
+        holdings.rest(order)
+        locks.lock(order.id, order.coins)
+    await exchange.running.manager.suspend(NAME, persist=False)
+    freed = list[int]()
+    while locked := len(locks):
+        await asyncio.sleep(0)
+        freed.append(locked - len(locks))
+    assert [portion for portion in freed if portion] == [PORTION, PORTION, PORTION, 1]
+    await until(lambda: len(trader.notes[routes.REVOKE_ORDER.name]) == count)
+    notes = trader.notes[routes.REVOKE_ORDER.name]
+    assert {int.from_bytes(note.order_id, "big") for note in notes} == set(range(count))
+    assert all(check(exchange.running.key.public, note.signed_bytes(), note.sig) for note in notes)
 
 
 @pytest.fixture
