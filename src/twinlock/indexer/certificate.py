@@ -62,7 +62,7 @@ def _context() -> ssl.SSLContext:
 class Certificate:
     """A server's TLS contexts that follow its files; running sessions keep what they have.
 
-    context: for `SecureDoor`. web_context: for WebSockets, whose library opens its own door.
+    context: for `Door`. web_context: for WebSockets, whose library opens its own door.
     """
 
     def __init__(self, certificate: Path, key: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from twinlock.errors import TwinlockError
+from twinlock.gate.door import bound
 from twinlock.indexer.env import Service
 
 
@@ -33,20 +33,6 @@ def try_door(service: Service) -> None:
     with opening(service):
         for family, _, _, _, address in socket.getaddrinfo(service.host, service.port, type=socket.SOCK_STREAM):
             bound(family, address).close()
-
-
-def bound(family: int, address: Any) -> socket.socket:
-    """A TCP socket at an address as `getaddrinfo` gives it. Raises OSError."""
-    door = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # the other one has a door of its own
-            door.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        door.bind(address)
-    except OSError:
-        door.close()
-        raise
-    return door
 
 
 def try_doors(services: Iterable[Service]) -> None:

@@ -2,16 +2,13 @@
 
 Nobody is counted as a session before its handshake is over, and silence costs nothing: without a limit, connections
 that say nothing would take all memory. The library opens the door, so all that can be done is to hang up on who comes
-when the room is full; `SecureDoor` does better.
+when the room is full; `Door` does better.
 """
 
 from __future__ import annotations
 
 import ssl
 from weakref import WeakSet
-
-HANDSHAKE_SECONDS = 10.0
-"""How long one may take. Wallets give up later than that."""
 
 MOST = 50
 

@@ -10,13 +10,15 @@ from typing import Any, Protocol, cast
 import websockets.asyncio.server as websocket_server
 from websockets.exceptions import ConnectionClosed
 
+from twinlock.gate.door import HANDSHAKE_SECONDS, Door
+from twinlock.gate.waiting_room import WaitingRoom
 from twinlock.indexer.certificate import Certificate
 from twinlock.indexer.doors import opening
 from twinlock.indexer.env import EnvError, Service
-from twinlock.indexer.handshakes import HANDSHAKE_SECONDS
-from twinlock.indexer.secure_door import SecureDoor
 from twinlock.indexer.shared import Shared
-from twinlock.indexer.waiting_room import WaitingRoom
+
+_HANDSHAKES = 150
+"""TLS handshakes that may be under way at once."""
 
 _OPENING = 200
 """WebSockets that may be without their opening handshake at once."""
@@ -39,7 +41,8 @@ async def open_listener(
         raise EnvError(f"{service} needs a certificate")
     with opening(service):
         if service.protocol == "ssl" and certificate:
-            door = SecureDoor(certificate.context, session, lambda peer: shared.group_of(peer).name)
+            room = WaitingRoom(_HANDSHAKES)
+            door = Door(certificate.context, session, lambda peer: shared.group_of(peer).name, room)
             await door.open(service.host, service.port)
             return door
         if service.protocol == "tcp":

@@ -1,4 +1,4 @@
-"""The secure door: those who say nothing take a bounded room there, and keep nobody out."""
+"""The door: those who say nothing take a bounded room there, and keep nobody out."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from tests.indexer.wire import ended
 
+from twinlock.gate.door import Door
+from twinlock.gate.waiting_room import WaitingRoom
 from twinlock.indexer.certificate import Certificate, make_certificate
-from twinlock.indexer.secure_door import SecureDoor
 from twinlock.seams import SystemClock
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    """The indexer runs on uvloop, whose transports are others."""
+    """What stands at it runs on uvloop, whose transports are others."""
     return "asyncio", {"use_uvloop": request.param}
 
 
@@ -40,7 +41,8 @@ class Street:
 
     def __init__(self, context: ssl.SSLContext) -> None:
         self.network = "a"
-        self.door = SecureDoor(context, Echo, self._network_of, 3)
+        self.room = WaitingRoom(3)
+        self.door = Door(context, Echo, self._network_of, self.room)
         self.port = 0
         self._begun = asyncio.Event()
         self._writers: list[asyncio.StreamWriter] = []
@@ -90,17 +92,17 @@ async def street(tmp_path: Path) -> AsyncIterator[Street]:
 
 async def test_who_comes_through_tls_is_heard_from_the_first_word_on(street: Street) -> None:
     assert [await street.greeted("a") for _ in range(5)] == [b"hello"] * 5
-    assert street.door.under_way == 0, "those that are over do not count"
+    assert len(street.room) == 0, "those that are over do not count"
 
 
 async def test_silent_connections_take_no_more_than_their_room_and_keep_nobody_out(street: Street) -> None:
     silent = [await street.silent("a") for _ in range(5)]
     assert await ended(silent[0])
     assert await ended(silent[1])
-    assert street.door.under_way == 3
+    assert len(street.room) == 3
     assert await street.greeted("b") == b"hello"
     assert await ended(silent[2])
-    assert street.door.under_way == 2
+    assert len(street.room) == 2
     assert not silent[3].at_eof()
 
 
@@ -110,7 +112,7 @@ async def test_the_network_that_fills_the_room_makes_it(street: Street) -> None:
         greedy.append(await street.silent("a"))
         assert await ended(greedy[which])
     assert not modest.at_eof()
-    assert street.door.under_way == 3
+    assert len(street.room) == 3
 
 
 async def test_who_says_nonsense_or_leaves_takes_no_room(street: Street) -> None:
@@ -119,7 +121,7 @@ async def test_who_says_nonsense_or_leaves_takes_no_room(street: Street) -> None
     assert await ended(reader)
     writer.close()
     silent = await street.silent("a")
-    assert street.door.under_way == 1
+    assert len(street.room) == 1
     street.close()
     assert await ended(silent)
-    assert street.door.under_way == 0
+    assert len(street.room) == 0
