@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 
@@ -12,6 +13,17 @@ from twinlock.simnet import programs
 
 MISSING = "missing program: "
 """A skip with this reason is announced at the end of the run, and is a failure in continuous integration."""
+
+BYTECODE = Path(__file__).parents[1] / "build" / "bytecode"
+"""Where it lies if the environment wants none beside the sources: each of the hundreds of processes that the stories
+start would compile everything anew."""
+
+
+def pytest_configure() -> None:
+    """For this process and for those that it starts."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+        sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(BYTECODE))
+        sys.dont_write_bytecode = False
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from cryptography import x509
 from python_socks import ProxyError, ProxyTimeoutError
 from python_socks.async_.asyncio import Proxy
 
@@ -209,6 +208,8 @@ def _changed(endpoint: Endpoint) -> CertificateChangedError:
 
 
 def _expired(certificate: bytes) -> bool:
+    from cryptography import x509  # Dear to load, and needed only where a pinned certificate has changed.
+
     # Wall time on purpose, the clock that TLS itself judges certificates by.
     return x509.load_der_x509_certificate(certificate).not_valid_after_utc < datetime.datetime.now(datetime.UTC)
 
