@@ -204,9 +204,9 @@ class SwapExecutor:
     def returned(self, account_id: bytes) -> None:
         """An account logged in: tell it the addresses it may have missed.
 
-        It is never asked again for its own: the Go client answers a repeated `match` with a new address that it then
-        does not remember, so the other side would fund a contract that nobody audits. Without an address a match just
-        runs out of time, before anybody has coins at stake.
+        It is never asked again for its own (docs/decisions/0022): the Go client answers a repeated `match` with a new
+        address that it then does not remember, so the other side would fund a contract that nobody audits. Without an
+        address a match just runs out of time, before anybody has coins at stake.
         """
         own = [(settling, side) for settling in self.of(account_id) for side in settling.sides(account_id)]
         self._hub.start(self._negotiator.send_addresses(own))
