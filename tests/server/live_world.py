@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import tomlkit
 from click.testing import CliRunner
 
 from twinlock.chain import address
@@ -107,10 +111,11 @@ async def command(*arguments: str | Path, given: str = "") -> tuple[int, str, st
 
 
 class LiveServer:
-    """`twinlock server run` as a process; its log is kept in `log`."""
+    """`twinlock server run` as a process; its log is kept in `log`. files: how many it may open, 0: as many as we."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, files: int = 0) -> None:
         self.config = config
+        self._files = files
         self.data = config.parent / "data"
         self.log = config.parent / "server.log"
         self.process: asyncio.subprocess.Process | None = None
@@ -124,8 +129,12 @@ class LiveServer:
                 stdout=log,
                 stderr=log,
                 env=environment(),
+                preexec_fn=self._limit if self._files else None,
             )
         return await self.open_after(0)
+
+    def _limit(self) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._files, self._files))
 
     async def open_after(self, start_ms: int) -> State:
         """Wait until it is open, having started after that moment."""
@@ -145,3 +154,24 @@ class LiveServer:
             self.process.send_signal(signal.SIGTERM)
         async with asyncio.timeout(PATIENCE_S):
             return await self.process.wait()
+
+
+async def set_up(folder: Path, chains: list[Indexer], *more: str) -> Path:
+    """An exchange as `init` makes it, on ports of the system's choice."""
+    path = folder / "server.toml"
+    electrum = [f"--electrum={indexer.chain.coin.symbol}={indexer.url}" for indexer in chains]
+    code, out, err = await command("init", path, "--yes", "--listen=127.0.0.1:0", *electrum, *more)
+    assert code == 0, err
+    assert "signing.key.json" in out
+    document: Any = tomlkit.parse(path.read_text())
+    document["server"]["admin_listen"] = "127.0.0.1:0"
+    document["markets"][0]["epoch_ms"] = 500
+    path.write_text(tomlkit.dumps(document))
+    return path
+
+
+async def admin(server: LiveServer, *arguments: str) -> Any:
+    """The answer of `server admin --json ...`."""
+    code, out, err = await command("admin", "--config", server.config, "--json", *arguments)
+    assert code == 0, err
+    return json.loads(out)

@@ -16,6 +16,7 @@ from tests.server.test_market_data import trade
 from tests.server.trader import PATIENCE_S
 from websockets.asyncio.client import ClientConnection, connect
 
+from twinlock.gate.waiting_room import WaitingRoom
 from twinlock.protocol import routes
 from twinlock.protocol.orders import Side
 from twinlock.server.comms.listener import Address, listen
@@ -163,10 +164,12 @@ async def overtaken(exchange: Exchange, meanwhile: Callable[[], Awaitable[None]]
     data = Overtaken(server.data, server.database, exchange.clock)
     data.meanwhile = meanwhile
     feed = MarketFeed(server.hub, data, exchange.clock)
-    listener = await listen(server.hub, exchange.clock, asyncio.Protocol, Address("127.0.0.1", 0), None, feed)
-    port = listener.sockets[0].getsockname()[1]
-    async with listener, connect(f"ws://127.0.0.1:{port}/api/v1/ws") as socket:
+    where, room = Address("127.0.0.1", 0), WaitingRoom(1)
+    door = await listen(server.hub, exchange.clock, asyncio.Protocol, where, None, room, feed)
+    port = door.sockets[0].getsockname()[1]
+    async with connect(f"ws://127.0.0.1:{port}/api/v1/ws") as socket:
         yield Follower(socket)
+    door.close()
 
 
 async def test_no_trade_is_lost_while_the_first_page_is_read(exchange: Exchange) -> None:

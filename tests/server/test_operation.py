@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 import tomlkit
-from tests.server.live_world import Indexer, LiveServer, PaidChain, command, indexers
+from tests.server.live_world import Indexer, LiveServer, PaidChain, admin, command, indexers, set_up
 from tests.server.trader import Trader
 
 from twinlock.chain.bip32 import HDKey
@@ -39,33 +39,12 @@ async def chains(anyio_backend: str) -> AsyncIterator[list[Indexer]]:
         yield started
 
 
-async def set_up(folder: Path, chains: list[Indexer], *more: str) -> Path:
-    """An exchange as `init` makes it, on ports of the system's choice."""
-    path = folder / "server.toml"
-    electrum = [f"--electrum={indexer.chain.coin.symbol}={indexer.url}" for indexer in chains]
-    code, out, err = await command("init", path, "--yes", "--listen=127.0.0.1:0", *electrum, *more)
-    assert code == 0, err
-    assert "signing.key.json" in out
-    document: Any = tomlkit.parse(path.read_text())
-    document["server"]["admin_listen"] = "127.0.0.1:0"
-    document["markets"][0]["epoch_ms"] = 500
-    path.write_text(tomlkit.dumps(document))
-    return path
-
-
 @pytest.fixture
 async def live(tmp_path: Path, chains: list[Indexer]) -> AsyncIterator[LiveServer]:
     server = LiveServer(await set_up(tmp_path, chains, "--onion-listen=127.0.0.1:0"))
     await server.start()
     yield server
     await server.stop()
-
-
-async def admin(server: LiveServer, *arguments: str) -> Any:
-    """The answer of `server admin --json ...`."""
-    code, out, err = await command("admin", "--config", server.config, "--json", *arguments)
-    assert code == 0, err
-    return json.loads(out)
 
 
 async def trader_of(server: LiveServer, chains: list[Indexer], seed: int) -> Trader:

@@ -89,6 +89,8 @@ class Trader:
         self.reveals = True
         self.lies = False
         self.acknowledge: Callable[[Sequence[Match]], list[Acknowledgement]] = self.acknowledge_all
+        self.source = ""
+        """The address that it connects from; empty for any."""
         self.socket: ClientConnection | None = None
         self._reader: asyncio.Task[None] | None = None
 
@@ -100,7 +102,8 @@ class Trader:
         await self.shut()
 
     async def open(self) -> None:
-        self.socket = await connect(self._url, ssl=self._context, ping_interval=None, max_size=2**24)
+        where: dict[str, Any] = {"local_addr": (self.source, 0)} if self.source else {}
+        self.socket = await connect(self._url, ssl=self._context, ping_interval=None, max_size=2**24, **where)
         self._reader = asyncio.create_task(self._read(self.socket))
 
     def point_at(self, url: str) -> None:

@@ -93,10 +93,10 @@ class Door:
                 log.exception("somebody could not be let in")
 
     def _welcome(self, connection: socket.socket, peer: Any) -> None:
-        network = self._network_of(peer)
         task = asyncio.get_running_loop().create_task(self._shake(connection))
         self._tasks.add(task)
-        self._room.enter(task, network, task.cancel)
+        if self._context is not None:
+            self._room.enter(task, self._network_of(peer), task.cancel)
         task.add_done_callback(self._over)
 
     async def _shake(self, connection: socket.socket) -> None:

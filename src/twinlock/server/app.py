@@ -22,6 +22,8 @@ import structlog
 from twinlock.chain.coins import Coin, coin
 from twinlock.chain.families import family_of
 from twinlock.electrum.view import ChainView
+from twinlock.gate.door import Door
+from twinlock.gate.waiting_room import WaitingRoom
 from twinlock.protocol.bonds import bond_expiry
 from twinlock.seams import Clock, Entropy, SystemClock, SystemEntropy
 from twinlock.server.admin.api import AdminApi, Page
@@ -29,7 +31,7 @@ from twinlock.server.admin.operator import Operator
 from twinlock.server.assets import AssetBackend, AssetTerms
 from twinlock.server.assets.chain_backend import ChainBackend, ChainSource
 from twinlock.server.comms.hub import Hub
-from twinlock.server.comms.listener import Address, destination, listen
+from twinlock.server.comms.listener import Address, Conversation, listen, open_door
 from twinlock.server.comms.tls import ensure_certificate, server_context
 from twinlock.server.config import AssetSection, Config, MarketSection
 from twinlock.server.data import DataDesk
@@ -44,6 +46,7 @@ from twinlock.server.keyfile import KEY_FILE, ensure_signing_key
 from twinlock.server.manager import DexManager, Foundations
 from twinlock.server.market.terms import MarketTerms
 from twinlock.server.metrics import Metrics
+from twinlock.server.process import descriptors
 from twinlock.server.signatures import SignatureDesk
 from twinlock.server.wallet import DexWallet
 
@@ -53,6 +56,8 @@ OpenChain = Callable[[Coin, AssetSection], AbstractAsyncContextManager[ChainSour
 """Opens the view of an asset's chain."""
 
 TLS_FOLDER = "tls"
+_SHARE = 8
+"""Of the files that the system allows, the part that those take at most who are no clients, at each listener."""
 _INDEXER_PAUSE_S = 3.0
 """A market stands still without its indexer: the exchange is one client, and asks again sooner than a wallet may."""
 
@@ -78,7 +83,7 @@ class Server:
         self._tasks: list[asyncio.Task[None]] = []
         self._sockets = dict(sockets or {})
         self._pages = dict(pages or {})
-        self._listeners: defaultdict[str, list[asyncio.Server]] = defaultdict(list)
+        self._listeners: defaultdict[str, list[Door]] = defaultdict(list)
         self.hub = Hub(self._clock, config.server.max_clients, config.server.max_connections_per_address)
         self.hub.data_api = config.server.data_api
 
@@ -116,8 +121,8 @@ class Server:
         return [
             (name, os.dup(each.fileno()))
             for name, found in self._listeners.items()
-            for listener in found
-            for each in listener.sockets
+            for door in found
+            for each in door.sockets
         ]
 
     @property
@@ -198,10 +203,11 @@ class Server:
         api = HttpApi(self.hub, self.data, market_data, self.metrics.registry)
         feed = MarketFeed(self.hub, market_data, self._clock)
         for name, security in (("listen", context), ("onion_listen", None)):
+            room = self._waiting_room()
             for where in self._places(name):
                 with _listening(name, self.config):
-                    listener = await listen(self.hub, self._clock, api.factory(), where, security, feed)
-                self._listeners[name].append(listener)
+                    door = await listen(self.hub, self._clock, api.factory(), where, security, room, feed)
+                self._listeners[name].append(door)
         await self._listen_for_operator(context)
 
     def _places(self, setting: str) -> Sequence[Address | socket.socket]:
@@ -215,18 +221,20 @@ class Server:
             return
         password = settings.admin_password_file.read_text().rstrip("\n")
         operator = Operator(self.manager, self.data, self.hub, self.database, self.wallets, self._clock, self._entropy)
-        api = AdminApi(operator, password, self._pages)
+        http, room = AdminApi(operator, password, self._pages).factory(), self._waiting_room()
         for where in places:
             with _listening("admin_listen", self.config):
-                listener = await asyncio.get_running_loop().create_server(
-                    api.factory(), ssl=context, **destination(where)
-                )
-            self._listeners["admin_listen"].append(listener)
+                door = await open_door(where, context, room, lambda: Conversation(http(), room))
+            self._listeners["admin_listen"].append(door)
+
+    def _waiting_room(self) -> WaitingRoom:
+        """One for each listener: whoever fills that of the onion service keeps nobody out of the other, nor back."""
+        return WaitingRoom(min(self.config.server.max_http_connections, max(1, descriptors() // _SHARE)))
 
     async def _stop(self) -> None:
         """No new connections, then no tasks, then goodbye to every client; the database closes last."""
-        for listener in chain.from_iterable(self._listeners.values()):
-            listener.close()
+        for door in chain.from_iterable(self._listeners.values()):
+            door.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

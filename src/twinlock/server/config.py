@@ -44,6 +44,8 @@ DEFAULT_PORT = 7232
 _MINUTE_MS = 60_000
 _HOUR_S = 3_600
 _PORT_MAX = 65_535
+_FILES_BESIDES = 256
+"""Files of what is no connection of a client: database, indexers, listeners, logs."""
 
 
 class ServerSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
@@ -75,6 +77,9 @@ class ServerSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
     penalty_threshold: Positive = 20
     max_clients: Positive = 10_000
     max_connections_per_address: Positive = 8
+    """WebSockets; this machine's own address is exempt, as behind it may be a proxy, or an onion service."""
+    max_http_connections: Positive = 500
+    """Of each listener: what is no WebSocket, or not yet. Above it the address with most of them loses its oldest."""
     data_api: bool = True
 
     @property
@@ -91,6 +96,11 @@ class ServerSection(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_
         """Host and port of everything that listens, by setting."""
         names = ("listen", "onion_listen", "admin_listen")
         return {name: _split(address) for name in names if (address := getattr(self, name))}
+
+    @property
+    def open_files(self) -> int:
+        """How many the process needs when everything is full."""
+        return self.max_clients + len(self.addresses()) * self.max_http_connections + _FILES_BESIDES
 
     def key_password(self) -> str:
         """What opens the signing key. Raises OSError if the file cannot be read."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import resource
 import socket
 import sys
 from collections import defaultdict
@@ -90,6 +91,11 @@ def settled() -> None:
     gc.collect()
     gc.freeze()
     sys.setswitchinterval(_TURN_S)
+
+
+def descriptors() -> int:
+    """How many files this process may open at once."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
 def running(folder: Path) -> State | None:

@@ -2,6 +2,9 @@
 
 The head of a request is read here, bounded in size and time, because the two kinds of peer share a port
 (protocol section 1.6). What is not an upgrade is handed, transport and bytes, to uvicorn's HTTP protocol.
+
+Each connection that is no link is in the listener's waiting room, from the first byte of its handshake to its end: when
+the room is full, the address with most there loses its oldest.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from twinlock.errors import TwinlockError
+from twinlock.gate.door import HANDSHAKE_SECONDS, Door
+from twinlock.gate.waiting_room import WaitingRoom
 from twinlock.seams import Clock
 from twinlock.server.comms.addresses import origin
 from twinlock.server.comms.frames import accept_key
@@ -22,7 +27,7 @@ from twinlock.server.comms.hub import Hub
 from twinlock.server.comms.link import Link, LinkOwner
 
 HEAD_LIMIT = 16_384
-HEAD_WAIT_S = 10.0
+HEAD_WAIT_S = HANDSHAKE_SECONDS
 WEBSOCKET_PATH = "/ws"
 FEED_PATH = "/api/v1/ws"
 
@@ -91,10 +96,13 @@ def upgrade_key(head: Head) -> bytes:
 class Connection(asyncio.Protocol):
     """A new connection until its first request shows what it is."""
 
-    def __init__(self, hub: Hub, clock: Clock, http: HttpFactory, owners: Mapping[str, LinkOwner]) -> None:
+    def __init__(
+        self, hub: Hub, clock: Clock, http: HttpFactory, owners: Mapping[str, LinkOwner], room: WaitingRoom
+    ) -> None:
         self._hub = hub
         self._clock = clock
         self._http = http
+        self._room = room
         self._owners = owners
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
@@ -104,8 +112,10 @@ class Connection(asyncio.Protocol):
         # uvloop's transports do everything that asyncio.Transport does, but do not descend from it.
         self._transport = cast(asyncio.Transport, transport)
         self._timer = asyncio.get_running_loop().call_later(HEAD_WAIT_S, self._transport.abort)
+        self._room.enter(self, peer_address(transport), self._transport.abort)
 
     def connection_lost(self, _: Exception | None) -> None:
+        self._room.leave(self)
         self._stop_timer()
 
     def data_received(self, data: bytes) -> None:
@@ -122,7 +132,7 @@ class Connection(asyncio.Protocol):
             if owner is not None:
                 self._upgrade(owner, head, bytes(self._buffer[end + 4 :]))
             else:
-                self._hand_over(self._http(), bytes(self._buffer))
+                self._hand_over(Conversation(self._http(), self._room), bytes(self._buffer))
         except HeadError as error:
             self._refuse(error)
 
@@ -141,6 +151,7 @@ class Connection(asyncio.Protocol):
 
     def _hand_over(self, protocol: asyncio.Protocol, pending: bytes) -> None:
         assert self._transport is not None
+        self._room.leave(self)
         self._transport.set_protocol(protocol)
         protocol.connection_made(self._transport)
         if pending:
@@ -163,20 +174,59 @@ class Connection(asyncio.Protocol):
             self._timer = None
 
 
+class Conversation(asyncio.Protocol):
+    """Plain HTTP, in the waiting room to its end: what is idle, or reads nothing, makes room for who comes."""
+
+    def __init__(self, http: asyncio.Protocol, room: WaitingRoom) -> None:
+        self._http = http
+        self._room = room
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._room.enter(self, peer_address(transport), cast(asyncio.Transport, transport).abort)
+        self._http.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._room.leave(self)
+        self._http.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._http.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._http.eof_received()
+
+    def pause_writing(self) -> None:
+        self._http.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._http.resume_writing()
+
+
 def peer_address(transport: asyncio.BaseTransport) -> str:
     """The origin of the peer's IP address, or "" where there is none."""
-    peer = transport.get_extra_info("peername")
+    return _origin(transport.get_extra_info("peername"))
+
+
+def _origin(peer: object) -> str:
     return origin(str(peer[0])) if isinstance(peer, tuple) else ""
 
 
-def destination(where: Address | socket.socket) -> dict[str, Any]:
-    """Where `create_server` is to listen: at an address, or on a socket that listens already.
+async def open_door(
+    where: Address | socket.socket,
+    context: ssl.SSLContext | None,
+    room: WaitingRoom,
+    protocol: Callable[[], asyncio.Protocol],
+) -> Door:
+    """Take connections at an address, or at a socket that was passed on; with TLS unless `context` is None.
 
-    `::` and nothing are every address of both kinds, as an operator means it; asyncio takes the first for IPv6 alone.
+    `::` and nothing are every address of both kinds, as an operator means it. Raises OSError.
     """
+    door = Door(context, protocol, _origin, room)
     if isinstance(where, socket.socket):
-        return {"sock": where}
-    return {"host": None if where.host == "::" else where.host or None, "port": where.port}
+        door.take(where)
+    else:
+        await door.open(None if where.host == "::" else where.host or None, where.port)
+    return door
 
 
 async def listen(
@@ -185,16 +235,11 @@ async def listen(
     http: HttpFactory,
     where: Address | socket.socket,
     context: ssl.SSLContext | None,
+    room: WaitingRoom,
     feed: LinkOwner | None = None,
-) -> asyncio.Server:
-    """Start accepting connections; with TLS unless `context` is None. feed: who owns links at the feed's path."""
+) -> Door:
+    """Start accepting connections. feed: who owns links at the feed's path. Raises OSError."""
     owners: dict[str, LinkOwner] = {WEBSOCKET_PATH: hub}
     if feed is not None:
         owners[FEED_PATH] = feed
-    return await asyncio.get_running_loop().create_server(
-        lambda: Connection(hub, clock, http, owners),
-        ssl=context,
-        ssl_handshake_timeout=HEAD_WAIT_S if context else None,
-        backlog=1024,
-        **destination(where),
-    )
+    return await open_door(where, context, room, lambda: Connection(hub, clock, http, owners, room))

@@ -33,7 +33,7 @@ from twinlock.server.config import AssetSection, Config, MarketSection, load_con
 from twinlock.server.db.migrate import newest_step, present_step
 from twinlock.server.keyfile import KEY_FILE, open_signing_key
 from twinlock.server.process import running
-from twinlock.server.setup.wizard import FILES_BESIDE_CLIENTS, TLS_FOLDER
+from twinlock.server.setup.wizard import TLS_FOLDER
 from twinlock.server.wallet import DexWallet
 
 DISK_LEAST = 2 * 2**30
@@ -89,7 +89,7 @@ def _machine(config: Config) -> Iterator[Finding]:
     fix = f"make room below {there}: {DISK_LEAST // 2**30} GiB or more"
     yield Finding("disk space", free >= DISK_LEAST, f"{free / 2**30:.1f} GiB free", fix)
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)  # `run` takes all that it may
-    wanted = config.server.max_clients + FILES_BESIDE_CLIENTS
+    wanted = config.server.open_files
     fix = f"raise the limit (ulimit -n {wanted}, LimitNOFILE in the unit), or lower server.max_clients"
     yield Finding(
         "open files", files >= wanted, f"{files} allowed, {wanted} for {config.server.max_clients} clients", fix

@@ -247,7 +247,7 @@ User={os.environ.get("USER") or os.getuid()}
 Restart=on-failure
 RestartSec=2
 TimeoutStopSec=60
-LimitNOFILE={config.server.max_clients + FILES_BESIDE_CLIENTS}
+LimitNOFILE={config.server.open_files}
 ReadWritePaths={config.server.data_dir.absolute()}
 NoNewPrivileges=yes
 PrivateTmp=yes
@@ -262,10 +262,6 @@ LockPersonality=yes
 [Install]
 WantedBy=multi-user.target
 """
-
-
-FILES_BESIDE_CLIENTS = 256
-"""File descriptors that the server needs for what is no client: database, indexers, listeners, logs."""
 
 
 def _write(path: Path, text: str, mode: int) -> None:
