@@ -76,7 +76,7 @@ async def test_what_was_traded_while_the_client_was_away_counts(it: World) -> No
     record.status = "reached"
     it.stores["alice"].put(record)
     alice = await it.start("alice")
-    await it.until(lambda: [each.status for each in alice.venue().conditions.all()] == ["placed"])
+    await it.until(lambda: [each.status for each in alice.conditions()] == ["placed"])
     assert len(placed(it)) == 1, "the order that was placed before the crash is found by its tag"
 
 
@@ -188,7 +188,7 @@ async def test_a_stop_outlives_what_passes(it: World) -> None:
     await it.server.hang_up()
     await it.electrum[LTC].hang_up()
     await it.restart("alice")
-    (record,) = it.traders["alice"].venue().conditions.all()
+    (record,) = it.traders["alice"].conditions()
     await trade(it, RATE - 1_000)
     await it.until(lambda: record.status == "reached" and bool(record.reason))
     assert "still looking" in record.reason

@@ -11,9 +11,12 @@ import click
 import msgspec
 
 from twinlock.cli.examples import ExampledGroup
+from twinlock.cli.paging import page, page_options
 from twinlock.cli.setting import Setting, ask, pass_setting, tell
 from twinlock.cli.showing import clock_time, priced, table, table_by_server, traded, until_text
 from twinlock.client.control import views
+from twinlock.client.control.paging import walk
+from twinlock.client.control.remote import Remote
 from twinlock.client.export import write_csv, write_parquet
 
 SWAP_EXAMPLES = """
@@ -53,10 +56,11 @@ def swap() -> None:
 
 
 @swap.command("list")
+@page_options
 @pass_setting
-def swap_list(setting: Setting) -> None:
-    """Every match and how far it is."""
-    _show_swaps(setting, ended=False)
+def swap_list(setting: Setting, /, **query: Any) -> None:
+    """Matches and how far they are, oldest first: every one that is open, and the newest that are over."""
+    _show_swaps(setting, page(setting, "/swaps", views.SwapView, query))
 
 
 @click.group(cls=ExampledGroup, epilog=HISTORY_EXAMPLES)
@@ -65,18 +69,19 @@ def history() -> None:
 
 
 @history.command("list")
+@page_options
 @pass_setting
-def history_list(setting: Setting) -> None:
-    """Every swap that is over."""
-    _show_swaps(setting, ended=True)
+def history_list(setting: Setting, /, **query: Any) -> None:
+    """The newest swaps that are over; `history export` has them all."""
+    _show_swaps(setting, [row for row in page(setting, "/swaps", views.SwapView, query) if row.outcome])
 
 
 @history.command("export")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--what", type=click.Choice(list(KINDS)), default="trades", show_default=True, help="Rows.")
 @click.option("--format", "form", type=click.Choice(list(WRITERS)), default="csv", show_default=True, help="Of FILE.")
-@click.option("--market", default="", help="For epochs and candles.")
-@click.option("--host", default="", help="The server; the first configured one without it.")
+@click.option("--market", default="", help="For trades: of this one only.")
+@click.option("--host", default="", help="The server; without it every one, of epochs and candles the first.")
 @click.option("--bin", "bin_size", default="1h", show_default=True, help="The length of a candle.")
 @pass_setting
 def history_export(
@@ -86,13 +91,16 @@ def history_export(
     if what != "trades" and not market:
         raise click.UsageError(f"name the market of the {what} with --market")
     paths = {
-        "trades": "/swaps",
         "epochs": f"/markets/{market}/epochs?count=10000&host={quote(host)}",
         "candles": f"/markets/{market}/candles?bin={quote(bin_size)}&host={quote(host)}",
     }
     kind = KINDS[what]
-    question = tell if what == "candles" else ask
-    rows = question(setting, lambda remote: remote.get(paths[what], list[kind]))  # type: ignore[valid-type]
+    rows: Any
+    if what == "trades":
+        rows = ask(setting, lambda remote: _every_swap(remote, market, host))
+    else:
+        question = tell if what == "candles" else ask
+        rows = question(setting, lambda remote: remote.get(paths[what], list[kind]))  # type: ignore[valid-type]
     WRITERS[form](file, rows, kind)
     if setting.as_json:
         click.echo(msgspec.json.encode({"file": str(file), "rows": len(rows)}))
@@ -123,9 +131,12 @@ def evidence_show(setting: Setting, name: str) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(found)))
 
 
-def _show_swaps(setting: Setting, *, ended: bool) -> None:
-    swaps = ask(setting, lambda remote: remote.get("/swaps", list[views.SwapView]))
-    found = [row for row in swaps if row.outcome or not ended]
+async def _every_swap(remote: Remote, market: str, host: str) -> list[views.SwapView]:
+    found = [row async for row in walk(remote, "/swaps", views.SwapView, market=market, host=host)]
+    return sorted(found, key=lambda row: row.time)
+
+
+def _show_swaps(setting: Setting, found: list[views.SwapView]) -> None:
     columns = ["match", "market", "role", "quantity", "rate", "status", "matched", "safe to close"]
     rows = ((row.host, _swap_row(setting, row)) for row in found)
     setting.show(found, lambda: table_by_server(setting, columns, rows))

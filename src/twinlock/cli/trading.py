@@ -11,7 +11,8 @@ import msgspec
 from rich.table import Table
 
 from twinlock.cli.examples import ExampledGroup
-from twinlock.cli.setting import Setting, ask, pass_setting, tell
+from twinlock.cli.paging import page, page_options
+from twinlock.cli.setting import Setting, pass_setting, tell
 from twinlock.cli.showing import clock_time, coins_of, priced, rate_of, sides, table, table_by_server, traded
 from twinlock.client.control import requests, views
 from twinlock.client.errors import OrderError
@@ -198,10 +199,11 @@ def order_cancel(setting: Setting, order_id: str) -> None:
 
 
 @order.command("list")
+@page_options
 @pass_setting
-def order_list(setting: Setting) -> None:
-    """Every order, oldest first."""
-    found = ask(setting, lambda remote: remote.get("/orders", list[views.OrderView]))
+def order_list(setting: Setting, /, **query: Any) -> None:
+    """Orders, oldest first: every one that is open, and the newest that are over."""
+    found = page(setting, "/orders", views.OrderView, query)
     setting.show(found, lambda: _order_table(setting, found))
 
 
@@ -340,10 +342,11 @@ def condition_stop(
 
 
 @condition.command("list")
+@page_options
 @pass_setting
-def condition_list(setting: Setting) -> None:
-    """Every condition, oldest first."""
-    found = ask(setting, lambda remote: remote.get("/conditions", list[views.ConditionView]))
+def condition_list(setting: Setting, /, **query: Any) -> None:
+    """Conditions, oldest first: every one that is open, and the newest that are over."""
+    found = page(setting, "/conditions", views.ConditionView, query)
     setting.show(found, lambda: _conditions(setting, found))
 
 

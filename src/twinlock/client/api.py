@@ -22,6 +22,7 @@ import msgspec
 from websockets.asyncio.client import connect as open_socket
 
 from twinlock.client.control import requests, views
+from twinlock.client.control.paging import asked, walk
 from twinlock.client.control.remote import TIMEOUT, Remote, RemoteError
 from twinlock.client.control.serve import Address
 from twinlock.client.errors import ConfigError
@@ -29,6 +30,7 @@ from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.client.events import EpochReplayed, Event
 
 Side = Literal["buy", "sell"]
+State = Literal["any", "open", "over"]
 Quote = tuple[Side, int, int]
 """Side, quantity in base atoms, rate as a message-rate."""
 
@@ -81,11 +83,21 @@ class Api:
     async def book(self, market: views.MarketView) -> views.BookView:
         return await self._remote.get(f"/markets/{market.name}/book?host={market.host}", views.BookView)
 
-    async def orders(self) -> list[views.OrderView]:
-        return await self._remote.get("/orders", list[views.OrderView])
+    async def orders(self, state: State = "any", *, market: str = "") -> list[views.OrderView]:
+        """Oldest first: every order that is open, and the newest hundred of the others."""
+        return await self._remote.get(asked("/orders", state=state, market=market), list[views.OrderView])
 
-    async def swaps(self) -> list[views.SwapView]:
-        return await self._remote.get("/swaps", list[views.SwapView])
+    async def swaps(self, state: State = "any", *, market: str = "") -> list[views.SwapView]:
+        """The same of the swaps."""
+        return await self._remote.get(asked("/swaps", state=state, market=market), list[views.SwapView])
+
+    def past_orders(self, *, market: str = "") -> AsyncIterator[views.OrderView]:
+        """Every order that is over, the newest first, page by page."""
+        return walk(self._remote, "/orders", views.OrderView, state="over", market=market)
+
+    def past_swaps(self, *, market: str = "") -> AsyncIterator[views.SwapView]:
+        """Every swap that is over, the newest first, page by page."""
+        return walk(self._remote, "/swaps", views.SwapView, state="over", market=market)
 
     async def epochs(self, market: views.MarketView) -> list[views.EpochView]:
         return await self._remote.get(f"/markets/{market.name}/epochs?host={market.host}", list[views.EpochView])
@@ -161,7 +173,7 @@ class Api:
     async def cancel_all(self, market: views.MarketView) -> Sequence[views.OrderView]:
         """Cancel what stands on the book of a market; what the server will not cancel now stays for the next time."""
         cancels = []
-        for order in await self.orders():
+        for order in await self.orders("open", market=market.name):
             if (order.host, order.market, order.status) == (market.host, market.name, "booked"):
                 try:
                     cancels.append(await self.cancel(order.id))

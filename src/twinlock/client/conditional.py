@@ -28,6 +28,8 @@ from twinlock.client.events import ConditionChanged
 from twinlock.client.feed import BookFeed
 from twinlock.client.orders import Orders
 from twinlock.client.store import Record, changing
+from twinlock.client.store.base import LIVE
+from twinlock.client.store.living import Living
 from twinlock.client.store.records import OrderRecord
 from twinlock.client.waiting import rest
 from twinlock.client.wallet.errors import NodeWalletError, ScanningError, ShortFundsError, TooManyCoinsError
@@ -114,6 +116,15 @@ class ConditionRecord(Record, kw_only=True):
         return f"{self.host}/{self.name}"
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """The host, and the market there."""
+        return (self.host, f"{self.host}/{self.market}", *((LIVE,) if self.status in OPEN else ()))
+
+    @property
+    def at(self) -> int:
+        return self.made_ms
+
+    @property
     def stop_tag(self) -> str:
         return f"stop/{self.name}"
 
@@ -128,19 +139,18 @@ class Conditions:
     def __init__(self, floor: Floor) -> None:
         self._floor = floor
         self._desk = floor.desk
-        mine = (record for record in self._desk.store.all(ConditionRecord) if record.host == self._desk.host)
-        self._records = {record.name: record for record in mine}
+        self.records = Living(self._desk.store, ConditionRecord, self._desk.host)
         self._wake = asyncio.Event()
         self._refused: dict[str, _Refused] = {}
         """By name of the condition."""
 
-    def all(self) -> list[ConditionRecord]:
-        """Oldest first."""
-        return sorted(self._records.values(), key=lambda record: (record.made_ms, record.name))
-
     def open(self) -> list[ConditionRecord]:
-        """Those that may still place an order."""
-        return [record for record in self.all() if record.status in OPEN]
+        """Those that may still place an order, oldest first."""
+        return [record for record in self.records.all() if record.status in OPEN]
+
+    def named(self, name: str) -> ConditionRecord | None:
+        """The one of that name, be it over or not."""
+        return self.records.get(f"{self._desk.host}/{name}")
 
     def markets(self) -> set[str]:
         """Whose books have to be followed."""
@@ -152,8 +162,8 @@ class Conditions:
         rest_rate: at this rate an order of the same size is placed now, and is cancelled once the stop is reached.
         The options of `ask` count for both; with their expiry the condition ends too. Raises OrderError.
         """
-        if name in self._records:
-            return self._records[name]
+        if (known := self.named(name)) is not None:
+            return known
         if not name:
             raise OrderError("a condition needs a name", code="order.name", fix="name it; the name is used once")
         limit_draft(self._desk, ask)
@@ -171,13 +181,13 @@ class Conditions:
             made_ms=self._desk.clock.now_ms(),
         )
         self._move(record, "waiting")
-        self._records[name] = record
+        self.records.hold(record)
         self._wake.set()
         return record
 
     async def cancel(self, name: str) -> ConditionRecord:
         """Give a condition up, and with it the order that rests for it. Raises OrderError."""
-        record = self._records.get(name)
+        record = self.named(name)
         if record is None or record.status not in OPEN:
             raise OrderError(f"no condition {name!r} is open", code="order.unknown", fix="list the conditions")
         self._move(record, "canceled")
@@ -189,8 +199,15 @@ class Conditions:
         while True:
             for record in self.open():
                 await self._look(record)
+            self._let_go()
             self._wake.clear()
             await rest(self._desk.clock, self._desk.pace.swap_check, self._wake)
+
+    def _let_go(self) -> None:
+        """What is over leaves the memory."""
+        self.records.let_go()
+        names = {record.name for record in self.open()}
+        self._refused = {name: refused for name, refused in self._refused.items() if name in names}
 
     def wake(self) -> None:
         """An epoch ended, or the connection is back."""

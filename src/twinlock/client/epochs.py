@@ -75,4 +75,4 @@ class EpochHistory:
 
 def stored(store: Store, host: str, market: str) -> list[EpochRecord]:
     """Oldest first."""
-    return [record for record in store.all(EpochRecord) if (record.host, record.market) == (host, market)]
+    return store.all(EpochRecord, f"{host}/{market}/")

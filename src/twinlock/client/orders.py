@@ -5,12 +5,14 @@ Invariants
 - No two orders share a commitment, because no two share their account and client time.
 - A preimage is given away under one checksum only.
 - An order without a verified receipt is not ours; its coins come back once the server confirms not to have it.
+- In memory is what can still match or has coins set aside for it; every other order is found in the store.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from weakref import WeakValueDictionary
 
 from twinlock.client.book_mirror import Expectation
 from twinlock.client.desk import Desk
@@ -21,7 +23,8 @@ from twinlock.client.order_funds import Fresh, OrderFunds, pays
 from twinlock.client.order_login import reconcile
 from twinlock.client.order_messages import ROUTES, message_of, proof_of, stamped
 from twinlock.client.store import changing
-from twinlock.client.store.records import ACTIVE, AccountRecord, OrderRecord
+from twinlock.client.store.living import Living
+from twinlock.client.store.records import ACTIVE, AccountRecord, OrderRecord, id_mark, tag_mark
 from twinlock.errors import TwinlockError
 from twinlock.protocol import orders as rules
 from twinlock.protocol import signing
@@ -42,8 +45,6 @@ from twinlock.protocol.orders import OrderType, Side, TimeInForce
 from twinlock.protocol.rates import base_to_quote
 from twinlock.protocol.wire import Hex
 
-__all__ = ["ACTIVE", "Orders"]
-
 
 class Orders:
     """Our orders at one server. `expect` tells the book's mirror what the epoch's proof must account for."""
@@ -53,34 +54,38 @@ class Orders:
         self.funds = OrderFunds(desk)
         """The coins behind the orders."""
         self._placing = asyncio.Lock()
-        mine = (order for order in desk.store.all(OrderRecord) if order.host == desk.host)
-        self._records = {order.key: order for order in mine}
-        self._by_id = {order.order_id: order for order in self._records.values() if order.order_id}
+        self.records = Living(desk.store, OrderRecord, desk.host)
+        self._by_id: WeakValueDictionary[bytes, OrderRecord] = WeakValueDictionary()
+        """Those that were named since the start: that holds also where it could not be stored."""
         self.expect: dict[str, list[tuple[int, Expectation]]] = {}
         """By market: what the mirror has not taken over yet."""
 
-    def all(self) -> list[OrderRecord]:
-        """Every order at this server, oldest first."""
-        return sorted(self._records.values(), key=lambda order: order.tclient)
-
     def by_id(self, order_id: bytes) -> OrderRecord | None:
         """The order that the server knows under this ID."""
-        return self._by_id.get(order_id)
+        return self._by_id.get(order_id) or self.records.marked(id_mark(self._desk.host, order_id))
 
     async def received(self, order_id: bytes) -> OrderRecord | None:
         """Like `by_id`, but a match may overtake the receipt of its order, so what is being placed is waited for."""
-        if order_id not in self._by_id:
+        order = self.by_id(order_id)
+        if order is None:
             async with self._placing:
-                pass
-        return self.by_id(order_id)
+                order = self.by_id(order_id)
+        return order
 
     def by_key(self, key: str) -> OrderRecord | None:
         """The order with this commitment (hex)."""
-        return self._records.get(key)
+        return self.records.get(key)
 
     def active(self) -> list[OrderRecord]:
         """Orders that can still match."""
-        return [order for order in self.all() if order.status in ACTIVE]
+        return [order for order in self.records.all() if order.active]
+
+    def release(self, waiting: Collection[str]) -> None:
+        """Free the coins of orders that are over, but for those (keys) for which swaps wait; what is over is let go."""
+        for order in self.records.all():
+            if not order.active and not order.funds_released and order.key not in waiting:
+                self.funds.release(order)
+        self.records.let_go()
 
     # Placing -------------------------------------------------------------------------------------------
 
@@ -157,7 +162,7 @@ class Orders:
 
     def tagged(self, tag: str) -> OrderRecord | None:
         """The order that was placed under this name, failed ones aside."""
-        return next((order for order in self._records.values() if order.tag == tag and order.status != "failed"), None)
+        return self.records.marked(tag_mark(self._desk.host, tag))
 
     async def _place(self, draft: Draft, *, split: bool) -> OrderRecord:
         async with self._placing:
@@ -168,7 +173,7 @@ class Orders:
                 await self._fund_each([(order, draft)], self.funds.split)
             else:
                 self.funds.one(order, draft)
-                self._records[order.key] = order
+                self.records.hold(order)
             return await self._send(order)
 
     async def _fund_each(self, fresh: Sequence[Fresh], fund: Callable[[Sequence[Fresh]], Awaitable[None]]) -> None:
@@ -176,8 +181,9 @@ class Orders:
         try:
             await fund(fresh)
         finally:
-            stored = (order for order, _ in fresh if self._desk.store.get(OrderRecord, order.key) is not None)
-            self._records.update({order.key: order for order in stored})
+            for order, _ in fresh:
+                if self._desk.store.get(OrderRecord, order.key) is not None:
+                    self.records.hold(order)
 
     async def _prepare(self, draft: Draft) -> OrderRecord:
         """A record that is complete but for its coins, and not stored."""
@@ -232,7 +238,7 @@ class Orders:
         with desk.store.transaction():
             desk.store.put(account)
             desk.store.put(order)
-        self._records[order.key] = order
+        self.records.hold(order)
         try:
             receipt = await desk.session.request(ROUTES[OrderType(order.type)], message)
             self._check_receipt(order, message, receipt)
@@ -246,9 +252,9 @@ class Orders:
     def _set_back(self) -> None:
         """An order's time was refused: once the clock is right, orders need only be later than those that were not."""
         account = self._account()
-        times = (order.tclient for order in self.all() if order.status != "failed")
+        times = (order.tclient for order in self.records.backwards() if order.status != "failed")
         with changing(self._desk.store, account):
-            account.last_order_ms = max(times, default=0)
+            account.last_order_ms = next(times, 0)
 
     def _check_receipt(self, order: OrderRecord, message: OrderPrefix, receipt: OrderResult) -> None:
         accepted = rules.accept(message, receipt.server_time)
@@ -283,7 +289,7 @@ class Orders:
 
     async def on_preimage(self, request: PreimageRequest) -> PreimageResponse:
         """Give the preimage, under one checksum only. Refuses with 52 (other checksum) or 89 (not ours)."""
-        order = self._records.get(request.commitment.hex())
+        order = self.records.get(request.commitment.hex())
         if order is None or order.status == "failed" or order.order_id not in (b"", request.order_id):
             raise RpcError(ErrorCode.UNKNOWN_ORDER, "no such order")
         if order.csum is not None and order.csum != request.csum:

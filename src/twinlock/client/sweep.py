@@ -6,12 +6,14 @@ on its chain; contracts that no swap knows were not, since swaps are stored befo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 
 from twinlock.client.desk import CoinSide
 from twinlock.client.order_funds import pays
-from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
+from twinlock.client.store import Store
+from twinlock.client.store.base import LIVE
+from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord, coin_mark
 from twinlock.client.wallet import Wallet
 from twinlock.client.wallet.errors import WalletError
 from twinlock.client.wallet.light import BOND, SPLIT, SWAP
@@ -37,14 +39,20 @@ async def sweep(wallet: Wallet, txids: Iterable[str]) -> None:
             wallet.abandon(txid)
 
 
-def drop_unstored_contracts(side: CoinSide, swaps: Iterable[SwapRecord], orders: Sequence[OrderRecord]) -> None:
+def drop_unstored_contracts(side: CoinSide, store: Store) -> None:
     """Forget contracts that were signed and that no swap knows; their coins go back to the orders that they fund."""
     asset, wallet = side.coin.asset_id, side.wallet
-    known = {side.family.tx_id(swap.own_tx) for swap in swaps if swap.own_tx and swap.own_asset == asset}
-    left = [txid for txid in wallet.unsent(SWAP) if txid not in known]
+    running = (swap for swap in store.marked(SwapRecord, LIVE) if swap.own_tx and swap.own_asset == asset)
+    known = {side.family.tx_id(swap.own_tx) for swap in running}
+    left = [txid for txid in wallet.unsent(SWAP) if txid not in known and not _of_a_swap(side, store, txid)]
     for txid in left:
         with suppress(WalletError):
             wallet.abandon(txid)
-    for order in orders if left else ():
+    for order in store.marked(OrderRecord, LIVE) if left else ():
         if not order.funds_released and pays(order) == asset:
             wallet.lock(order.funds, order.key)
+
+
+def _of_a_swap(side: CoinSide, store: Store, txid: str) -> bool:
+    """Whether a swap, which may be over, made its contract with it: at the first output."""
+    return bool(store.marked(SwapRecord, coin_mark(side.family.coin_id(txid, 0)), most=1))

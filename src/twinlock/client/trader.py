@@ -25,6 +25,7 @@ from twinlock.client.pins import StoredPins
 from twinlock.client.recovery.mirror import MirroredStore
 from twinlock.client.session import Session
 from twinlock.client.store import SqliteStore, Store
+from twinlock.client.store.living import RECENT, Look, merged
 from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
 from twinlock.client.store.vault import Cost
 from twinlock.client.sweep import drop_unstored_contracts, orphans, sweep
@@ -164,6 +165,10 @@ class Trader:
             raise ConfigError(f"no server {host!r} in the configuration", fix="add it to [[servers]]")
         return self.venues[host]
 
+    def at(self, host: str) -> list[Venue]:
+        """The server that is named, or all. Raises ConfigError."""
+        return [self.venue(host)] if host else list(self.venues.values())
+
     def wallet(self, symbol: str) -> LightWallet:
         """With all that its owner can do beside trading. Raises ConfigError."""
         if symbol not in self._wallets:
@@ -241,15 +246,17 @@ class Trader:
         signed = await side.wallet.send(address, amount, fee_rate or await side.chain.fee_rate())
         return await side.wallet.broadcast(signed.raw)
 
-    def orders(self) -> list[OrderRecord]:
-        """Every order at every server, oldest first."""
-        found = (order for venue in self.venues.values() for order in venue.orders.all())
-        return sorted(found, key=lambda order: order.tclient)
+    def orders(self, look: Look = RECENT, host: str = "") -> list[OrderRecord]:
+        """Orders at that server, or at every one, oldest first: all that are open, and the newest of the others."""
+        return merged((venue.orders.records.look(look) for venue in self.at(host)), look)
 
-    def swaps(self) -> list[SwapRecord]:
-        """Every swap at every server, oldest first."""
-        found = (swap for venue in self.venues.values() for swap in venue.swapper.matches.all())
-        return sorted(found, key=lambda swap: (swap.swap.terms.made_ms, swap.key))
+    def swaps(self, look: Look = RECENT, host: str = "") -> list[SwapRecord]:
+        """The same of the swaps."""
+        return merged((venue.swapper.matches.records.look(look) for venue in self.at(host)), look)
+
+    def conditions(self, look: Look = RECENT, host: str = "") -> list[ConditionRecord]:
+        """The same of the conditions."""
+        return merged((venue.conditions.records.look(look) for venue in self.at(host)), look)
 
     def running(self) -> list[tuple[Desk, SwapRecord]]:
         """Every swap that is not over, with the desk that it belongs to."""
@@ -316,7 +323,7 @@ class Trader:
 
     def _start(self) -> None:
         for side in self.coins.values():
-            drop_unstored_contracts(side, self._store.all(SwapRecord), self._store.all(OrderRecord))
+            drop_unstored_contracts(side, self._store)
             if left := orphans(side, self._store.all(BondRecord)):
                 self._spawn(partial(sweep, side.wallet, left))
         for venue in self.venues.values():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twinlock.client.orders import ACTIVE
+from twinlock.client.store.living import OPEN
 from twinlock.client.trader import Trader
 from twinlock.errors import TwinlockError
 from twinlock.protocol.orders import OrderType, Side
@@ -44,7 +44,7 @@ class MarketMaker:
 
     async def quote(self, price: int, complain: Callable[[TwinlockError], None]) -> None:
         """Take the old quotes off the book; once none stands, quote around the price. Refusals are only told."""
-        standing = [order for order in self.trader.orders() if order.status in ACTIVE and order.type == OrderType.LIMIT]
+        standing = [order for order in self.trader.orders(OPEN) if order.active and order.type == OrderType.LIMIT]
         try:
             for order in standing:
                 if order.status == "booked":

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,6 +19,7 @@ from tests.client.full_disk import full_disk
 
 from twinlock.client.errors import StoreCorruptError, StoreError, StoreLockedError, WrongPasswordError
 from twinlock.client.store import MemoryStore, Record, SqliteStore, Store, changing
+from twinlock.client.store.base import Place
 from twinlock.client.store.copies import back_up, put_back
 from twinlock.client.store.schema import MIGRATIONS
 from twinlock.client.store.sqlite import FILE_NAME
@@ -41,6 +42,25 @@ class Note(Record):
 
 class Other(Note):
     kind: ClassVar[str] = "other"
+
+
+class Marked(Record):
+    kind: ClassVar[str] = "marked"
+    name: str
+    time: int
+    words: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        return self.words
+
+    @property
+    def at(self) -> int:
+        return self.time
 
 
 def open_store(folder: Path, password: str = "open sesame") -> SqliteStore:
@@ -75,6 +95,69 @@ def test_kinds_do_not_mix_and_all_is_ordered_by_key(store: Store) -> None:
     store.delete(Note, "never there")
     assert store.get(Note, "b") is None
     assert len(store.all(Note)) == 2
+
+
+def test_records_are_found_by_the_beginning_of_their_keys(store: Store) -> None:
+    for name in ("a", "ab1", "ab2", "ab3", "b"):
+        store.put(Note(name=name, text=b""))
+    assert [note.name for note in store.all(Note, "ab")] == ["ab1", "ab2", "ab3"]
+    assert [note.name for note in store.all(Note, "ab", most=2)] == ["ab1", "ab2"]
+    assert store.all(Note, "c") == []
+
+
+def test_records_are_found_by_their_marks_newest_first(store: Store) -> None:
+    for number, name in enumerate("abcde"):
+        store.put(Marked(name=name, time=number // 2, words=("odd",) if number % 2 else ("even", "both")))
+    assert [record.name for record in store.marked(Marked, "even")] == ["e", "c", "a"]
+    assert [record.name for record in store.marked(Marked, "odd")] == ["d", "b"]
+    assert [record.name for record in store.marked(Marked, "even", most=2)] == ["e", "c"]
+    assert [record.name for record in store.marked(Marked, "both", before=Place(1, "c"))] == ["a"]
+    assert not store.marked(Marked, "eve")
+    assert not store.marked(Note, "even")
+
+
+def test_marks_change_with_their_records_and_are_taken_back_with_them(store: Store) -> None:
+    def found() -> dict[str, list[str]]:
+        return {word: [record.name for record in store.marked(Marked, word)] for word in "xyz"}
+
+    def attempt() -> None:
+        with store.transaction():
+            store.delete(Marked, "a")
+            store.put(Marked(name="b", time=2))
+            assert found() == {"x": [], "y": [], "z": []}
+            raise KeyboardInterrupt
+
+    store.put(Marked(name="a", time=1, words=("x", "y")))
+    store.put(Marked(name="b", time=2, words=("x",)))
+    store.put(Marked(name="a", time=1, words=("y", "z")))
+    assert found() == {"x": ["b"], "y": ["a"], "z": ["a"]}
+    with pytest.raises(KeyboardInterrupt):
+        attempt()
+    assert found() == {"x": ["b"], "y": ["a"], "z": ["a"]}
+    store.delete(Marked, "a")
+    assert found() == {"x": ["b"], "y": [], "z": []}
+
+
+def test_a_store_that_is_older_than_marks_finds_its_records_by_them(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path)) as store, store.transaction():
+        for number in range(2_500):
+            store.put(Marked(name=f"{number:04}", time=number, words=("odd",) if number % 2 else ()))
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as db:  # as version 1 left it
+        db.executescript("DROP TABLE marks; DELETE FROM meta WHERE name <> 'vault'; PRAGMA user_version = 1")
+    with closing(open_store(tmp_path)) as store:
+        store.put(Marked(name="0001", time=1))  # before anybody has asked
+        assert [record.time for record in store.marked(Marked, "odd")] == list(range(2_499, 1, -2))
+    with closing(open_store(tmp_path)) as store:
+        assert len(store.marked(Marked, "odd")) == 1_249
+    assert (tmp_path / f"{FILE_NAME}.v1.backup").exists()
+
+
+def test_marks_are_not_on_disk_in_the_clear(tmp_path: Path) -> None:
+    with closing(open_store(tmp_path)) as store:
+        store.put(Marked(name="a", time=1, words=("my own name for it",)))
+        assert store.marked(Marked, "my own name for it")
+    written = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"my own name" not in written
 
 
 def test_a_failed_transaction_leaves_nothing(store: Store) -> None:

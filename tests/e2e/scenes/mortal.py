@@ -26,7 +26,7 @@ from twinlock.chain.coins import Coin
 from twinlock.client.config import ClientConfig, WalletConfig, load
 from twinlock.client.control.serve import serving
 from twinlock.client.store import Record, SqliteStore
-from twinlock.client.store.base import R
+from twinlock.client.store.base import Place, R
 from twinlock.client.store.records import BondRecord, SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.electrum.view import ChainView
@@ -142,8 +142,13 @@ class MortalStore:
     def get(self, record_type: type[R], key: str) -> R | None:
         return self._store.get(record_type, key)
 
-    def all(self, record_type: type[R]) -> list[R]:
-        return self._store.all(record_type)
+    def all(self, record_type: type[R], prefix: str = "", most: int | None = None) -> list[R]:
+        return self._store.all(record_type, prefix, most)
+
+    def marked(
+        self, record_type: type[R], mark: str, *, before: Place | None = None, most: int | None = None
+    ) -> list[R]:
+        return self._store.marked(record_type, mark, before=before, most=most)
 
     def delete(self, record_type: type[Record], key: str) -> None:
         with self.transaction():

@@ -11,9 +11,10 @@ from twinlock.client.errors import ClientError, OrderError
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.client.explain import explain as explanation
 from twinlock.client.proof import prove
-from twinlock.client.store.records import EvidenceRecord, OrderRecord
+from twinlock.client.store.base import Place
+from twinlock.client.store.living import Look
+from twinlock.client.store.records import EvidenceRecord, OrderRecord, SwapRecord
 from twinlock.client.tower.courier import packet_of
-from twinlock.client.venue import Venue
 from twinlock.errors import TwinlockError
 from twinlock.protocol.messages.book import CandlesRequest
 from twinlock.protocol.orders import Side, TimeInForce
@@ -50,16 +51,15 @@ async def book(ask: Ask) -> views.BookView:
 
 
 async def orders(ask: Ask) -> list[views.OrderView]:
-    return [showing.order_view(order) for order in ask.trader.orders()]
+    return [showing.order_view(order) for order in ask.trader.orders(_look(ask), ask.host)]
 
 
 async def conditions(ask: Ask) -> list[views.ConditionView]:
-    found = [record for venue in ask.trader.venues.values() for record in venue.conditions.all()]
-    return [showing.condition_view(record) for record in sorted(found, key=lambda record: record.made_ms)]
+    return [showing.condition_view(record) for record in ask.trader.conditions(_look(ask), ask.host)]
 
 
 async def swaps(ask: Ask) -> list[views.SwapView]:
-    return [showing.swap_view(ask.trader, swap) for swap in ask.trader.swaps()]
+    return [showing.swap_view(ask.trader, swap) for swap in ask.trader.swaps(_look(ask), ask.host)]
 
 
 async def epochs(ask: Ask) -> list[views.EpochView]:
@@ -102,7 +102,8 @@ async def packets(ask: Ask) -> list[views.PacketView]:
 
 async def proof(ask: Ask) -> list[views.ProofView]:
     match_id = ask.path["match_id"]
-    found = [swap for swap in ask.trader.swaps() if swap.match_id.hex().startswith(match_id)]
+    # A match has two sides at most, which may both be ours.
+    found = ask.trader.store.all(SwapRecord, match_id, most=3)
     if len({swap.match_id for swap in found}) != 1:
         raise ClientError(f"no match, or several, begin with {match_id}", code="swap.unknown")
     proofs = []
@@ -173,7 +174,7 @@ async def cancel_order(ask: Ask) -> views.OrderView:
     beginning = ask.path["order_id"].lower()
     found = [
         (venue, order)
-        for venue in _venues(ask)
+        for venue in ask.trader.at(ask.host)
         for order in venue.orders.active()
         if order.order_id and order.order_id.hex().startswith(beginning)
     ]
@@ -205,7 +206,7 @@ async def place_condition(ask: Ask) -> views.ConditionView:
 
 async def cancel_condition(ask: Ask) -> views.ConditionView:
     name = ask.path["name"]
-    holders = (venue for venue in _venues(ask) if any(each.name == name for each in venue.conditions.open()))
+    holders = (venue for venue in ask.trader.at(ask.host) if any(each.name == name for each in venue.conditions.open()))
     venue = next(holders, ask.trader.venue(ask.host))
     return showing.condition_view(await venue.conditions.cancel(name))
 
@@ -232,9 +233,13 @@ async def forget_pin(ask: Ask) -> views.Accepted:
     return views.Accepted()
 
 
-def _venues(ask: Ask) -> list[Venue]:
-    """The one that is named, or all."""
-    return [ask.trader.venue(ask.host)] if ask.host else list(ask.trader.venues.values())
+def _look(ask: Ask) -> Look:
+    """Which part of a long list is asked for. Raises RequestError."""
+    at, _, key = ask.query["before"].partition(".")
+    if ask.query["before"] and not (at.isdecimal() and len(at) < 20 and key):
+        raise RequestError(f"before={ask.query['before']} is no place in the list", fix="take the cursor of a row")
+    before = Place(int(at), key) if key else None
+    return Look(state=ask.query["state"], market=ask.query["market"], past=ask.query["count"], before=before)
 
 
 def _limit_ask(wanted: requests.PlaceOrder) -> LimitAsk:

@@ -9,6 +9,7 @@ from twinlock.client.conditional import ConditionRecord
 from twinlock.client.control import views
 from twinlock.client.desk import CoinSide
 from twinlock.client.epochs import EpochRecord
+from twinlock.client.store.base import LIVE, Record
 from twinlock.client.store.records import AccountRecord, BondRecord, EvidenceRecord, OrderRecord, SwapRecord
 from twinlock.client.trader import Trader
 from twinlock.client.venue import Venue
@@ -36,6 +37,7 @@ def condition_view(record: ConditionRecord) -> views.ConditionView:
         record.status,
         record.reason,
         record.made_ms,
+        _cursor(record),
     )
 
 
@@ -63,7 +65,7 @@ def candle_views(host: str, market: str, candles: Candles) -> list[views.CandleV
 
 
 def status_view(trader: Trader) -> views.StatusView:
-    running = sum(not swap.outcome for swap in trader.swaps())
+    running = sum(not swap.outcome for _, swap in trader.running())
     venues = [_venue_view(trader, venue) for venue in trader.venues.values()]
     return views.StatusView(str(trader.config.network), venues, running, trader.safe_until())
 
@@ -153,6 +155,7 @@ def order_view(order: OrderRecord) -> views.OrderView:
         filled=order.filled,
         status=order.status,
         time=order.tserver or order.tclient,
+        cursor=_cursor(order),
     )
 
 
@@ -173,7 +176,12 @@ def swap_view(trader: Trader, record: SwapRecord) -> views.SwapView:
         outcome=record.outcome,
         time=swap.terms.made_ms,
         safe_until=None if record.outcome else act_by(swap, record.party),
+        cursor=_cursor(record),
     )
+
+
+def _cursor(record: Record) -> str:
+    return "" if LIVE in record.marks else "{}.{}".format(*record.place)
 
 
 def explanation_view(told: Explanation) -> views.ExplanationView:

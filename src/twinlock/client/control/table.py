@@ -14,6 +14,7 @@ from twinlock.client.control.operations import HOST, Operation, Parameter
 from twinlock.client.control.units import Rate
 from twinlock.client.estimate import Estimate, MaxOrder
 from twinlock.client.pins import Pin
+from twinlock.client.store.living import PAST
 from twinlock.client.wallet.types import Payment
 
 BIN = Parameter("bin", str, "The length of a candle, such as 5m, 1h or 24h.", "1h")
@@ -21,6 +22,14 @@ COUNT = Parameter("count", Annotated[int, Meta(ge=1, le=10_000)], "How many at m
 ANY_HOST = Parameter("host", str, "The server; any of them without it.", "")
 SIDE = Parameter("side", Literal["buy", "sell"], "What the order would do.")
 RATE = Parameter("rate", Rate, "The order's message-rate.")
+STATE = Parameter(
+    "state", Literal["any", "open", "over"], "All that are open, the newest of the others, or both.", "any"
+)
+MARKET = Parameter("market", str, "Of that market only.", "")
+PAST_COUNT = Parameter("count", Annotated[int, Meta(ge=0, le=1_000)], "How many of the others at most.", PAST)
+BEFORE = Parameter("before", str, "Only what is over and stands before this cursor of a row.", "")
+LOOK = (ANY_HOST, MARKET, STATE, PAST_COUNT, BEFORE)
+"""How a list is read that grows for ever: page by page, what is open in the first."""
 
 LOOKING = (
     Operation(
@@ -73,14 +82,36 @@ LOOKING = (
         "The largest limit order possible now",
         query=(HOST, SIDE, RATE),
     ),
-    Operation("GET", "/orders", "read", endpoints.orders, list[views.OrderView], "Every order, oldest first"),
+    Operation(
+        "GET",
+        "/orders",
+        "read",
+        endpoints.orders,
+        list[views.OrderView],
+        "Orders, oldest first: every one that is open, and the newest that are over",
+        query=LOOK,
+    ),
     Operation(
         "POST", "/orders/estimate", "read", endpoints.estimate, Estimate, "What an order may cost", requests.PlaceOrder
     ),
     Operation(
-        "GET", "/conditions", "read", endpoints.conditions, list[views.ConditionView], "Orders that wait for a price"
+        "GET",
+        "/conditions",
+        "read",
+        endpoints.conditions,
+        list[views.ConditionView],
+        "Orders that wait for a price, and the newest that do no more",
+        query=LOOK,
     ),
-    Operation("GET", "/swaps", "read", endpoints.swaps, list[views.SwapView], "Every match and how far it is"),
+    Operation(
+        "GET",
+        "/swaps",
+        "read",
+        endpoints.swaps,
+        list[views.SwapView],
+        "Matches and how far they are, oldest first: every one that is open, and the newest that are over",
+        query=LOOK,
+    ),
     Operation(
         "GET",
         "/swaps/{match_id}/proof",

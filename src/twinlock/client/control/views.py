@@ -139,7 +139,7 @@ class BookView(View, frozen=True):
 
 
 class OrderView(View, frozen=True):
-    """One order; `id` is empty until the server has accepted it."""
+    """One order; `id` is empty until the server has accepted it. cursor: as of a swap."""
 
     host: str
     id: Hex
@@ -156,12 +156,14 @@ class OrderView(View, frozen=True):
     filled: Atoms
     status: str
     time: Ms
+    cursor: str = ""
 
 
 class SwapView(View, frozen=True):
     """One match. outcome: empty while it runs. time: of the match.
 
     safe_until: the second until which the client may be closed without endangering it; None: as long as you like.
+    cursor: its place in the list, by which what was before it is asked for; empty while it is open.
     """
 
     host: str
@@ -177,6 +179,7 @@ class SwapView(View, frozen=True):
     outcome: str
     time: Ms
     safe_until: int | None
+    cursor: str = ""
 
 
 class PacketView(View, frozen=True):
@@ -198,7 +201,10 @@ class ProofView(View, frozen=True):
 
 
 class ConditionView(View, frozen=True):
-    """A stop-limit, or with `rest_rate` a one-cancels-other; see `twinlock.client.conditional`."""
+    """A stop-limit, or with `rest_rate` a one-cancels-other; see `twinlock.client.conditional`.
+
+    cursor: as of a swap.
+    """
 
     host: str
     name: str
@@ -214,6 +220,7 @@ class ConditionView(View, frozen=True):
     status: str
     reason: str
     time: Ms
+    cursor: str = ""
 
 
 class EvidenceView(View, frozen=True):

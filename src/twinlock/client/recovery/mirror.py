@@ -7,7 +7,7 @@ brings coins home, goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from twinlock.chain.coins import Network
 from twinlock.client.recovery import file
 from twinlock.client.recovery.file import Contents, RecoveryFileError
-from twinlock.client.store.base import R, Record, Store
+from twinlock.client.store.base import LIVE, Place, R, Record, Store
 from twinlock.client.store.files import write_durably
 from twinlock.client.store.records import AccountRecord, BondRecord, OrderRecord, SwapRecord
 from twinlock.protocol.orders import OrderType
@@ -51,9 +51,7 @@ class MirroredStore:
         self._complain = complain
         self._complaint = ""
         self._depth = 0
-        self._records: dict[str, dict[str, Record]] = {
-            kind.kind: {record.key: _essence(record) for record in store.all(kind)} for kind in KINDS
-        }
+        self._records = _in_flight(store)
         self._written = b""
         self._contracts: set[str] = set()
         """Swaps whose contract is in the file, or was there before."""
@@ -70,8 +68,13 @@ class MirroredStore:
     def get(self, record_type: type[R], key: str) -> R | None:
         return self._store.get(record_type, key)
 
-    def all(self, record_type: type[R]) -> list[R]:
-        return self._store.all(record_type)
+    def all(self, record_type: type[R], prefix: str = "", most: int | None = None) -> list[R]:
+        return self._store.all(record_type, prefix, most)
+
+    def marked(
+        self, record_type: type[R], mark: str, *, before: Place | None = None, most: int | None = None
+    ) -> list[R]:
+        return self._store.marked(record_type, mark, before=before, most=most)
 
     def delete(self, record_type: type[Record], key: str) -> None:
         with self.transaction():
@@ -158,6 +161,19 @@ class MirroredStore:
     def _all(self, kind: type[T]) -> list[T]:
         records = self._records[kind.kind]
         return [record for _, record in sorted(records.items()) if isinstance(record, kind)]
+
+
+def _in_flight(store: Store) -> dict[str, dict[str, Record]]:
+    """By kind and key, what the file may have to hold: of orders and swaps not those that are over."""
+    swaps = store.marked(SwapRecord, LIVE)
+    orders = store.marked(OrderRecord, LIVE) + [
+        order for swap in swaps if (order := store.get(OrderRecord, swap.order_key)) is not None
+    ]
+    found: tuple[Sequence[Record], ...] = (store.all(AccountRecord), store.all(BondRecord), orders, swaps)
+    return {
+        kind.kind: {record.key: _essence(record) for record in records}
+        for kind, records in zip(KINDS, found, strict=True)
+    }
 
 
 def _at_stake(order: OrderRecord) -> bool:

@@ -6,6 +6,8 @@ twin that passes the same tests.
 Invariants
 - A `put` that returned survives kill -9 and power loss.
 - No record is on disk in the clear; a record that was altered, or moved to another key, does not open.
+- What a record is found by beside its key is on disk as a keyed hash only; its time is in the clear.
+- Orders, swaps and conditions that are over are in the store only (`living`); nothing in memory grows with them.
 - A failed write leaves the store usable, and what `changing` changed in memory as it was.
 - One process at a time; a second one is told which process holds the store.
 

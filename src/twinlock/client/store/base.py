@@ -9,12 +9,22 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+LIVE = "live"
+"""The mark of a record that is not over: of those that come and go, only these are kept in memory."""
 
-class Record(msgspec.Struct, kw_only=True):
+
+class Place(NamedTuple):
+    """Where a record stands among others of its kind: by time (ms), then by key."""
+
+    at: int
+    key: str
+
+
+class Record(msgspec.Struct, kw_only=True, weakref=True):
     """Base of everything that the client stores. Fields added later need a default, so that old bodies decode."""
 
     kind: ClassVar[str]
@@ -23,6 +33,20 @@ class Record(msgspec.Struct, kw_only=True):
     def key(self) -> str:
         """Unique among the records of this kind; stored in the clear, so it holds no secret."""
         raise NotImplementedError
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What it is found by beside its key, each once. Nobody who has no password can read them on disk."""
+        return ()
+
+    @property
+    def at(self) -> int:
+        """Its time (ms), by which those of one mark are ordered; it never changes, and is stored in the clear."""
+        return 0
+
+    @property
+    def place(self) -> Place:
+        return Place(self.at, self.key)
 
 
 R = TypeVar("R", bound=Record)
@@ -42,8 +66,14 @@ class Store(Protocol):
 
     def get(self, record_type: type[R], key: str) -> R | None: ...
 
-    def all(self, record_type: type[R]) -> list[R]:
-        """Every record of the type, ordered by key."""
+    def all(self, record_type: type[R], prefix: str = "", most: int | None = None) -> list[R]:
+        """Every record of the type whose key begins like that, ordered by key; at most so many."""
+        ...
+
+    def marked(
+        self, record_type: type[R], mark: str, *, before: Place | None = None, most: int | None = None
+    ) -> list[R]:
+        """Every record of the type with that mark, the newest first; at most so many, from `before` on backwards."""
         ...
 
     def delete(self, record_type: type[Record], key: str) -> None:

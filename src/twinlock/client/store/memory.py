@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twinlock.client.store.base import R, Record, Transactional, decode, encode
+from twinlock.client.store.base import Place, R, Record, Transactional, decode, encode
 
 
 class MemoryStore(Transactional):
@@ -20,9 +20,17 @@ class MemoryStore(Transactional):
         body = self._bodies.get((record_type.kind, key))
         return None if body is None else decode(record_type, body)
 
-    def all(self, record_type: type[R]) -> list[R]:
-        rows = sorted((key, body) for (kind, key), body in self._bodies.items() if kind == record_type.kind)
-        return [decode(record_type, body) for _, body in rows]
+    def all(self, record_type: type[R], prefix: str = "", most: int | None = None) -> list[R]:
+        kind = record_type.kind
+        keys = sorted(key for known, key in self._bodies if known == kind and key.startswith(prefix))
+        return [decode(record_type, self._bodies[kind, key]) for key in keys[:most]]
+
+    def marked(
+        self, record_type: type[R], mark: str, *, before: Place | None = None, most: int | None = None
+    ) -> list[R]:
+        found = (record for record in self.all(record_type) if mark in record.marks)
+        rows = sorted((record for record in found if not before or record.place < before), key=lambda row: row.place)
+        return rows[::-1][:most]
 
     def delete(self, record_type: type[Record], key: str) -> None:
         self._bodies.pop((record_type.kind, key), None)

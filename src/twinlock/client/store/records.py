@@ -6,8 +6,9 @@ from typing import ClassVar
 
 import msgspec
 
-from twinlock.client.store.base import Record
+from twinlock.client.store.base import LIVE, Record
 from twinlock.protocol.messages.orders import PLAIN, OrderOptions
+from twinlock.protocol.orders import OrderType
 from twinlock.protocol.swap.state import Party, Swap
 
 ACTIVE = ("sent", "epoch", "booked")
@@ -125,6 +126,37 @@ class OrderRecord(Record, kw_only=True):
         """Whether it can still match."""
         return self.status in ACTIVE
 
+    @property
+    def live(self) -> bool:
+        """Whether it can still match, or coins are set aside for it; of a cancel there are none."""
+        return self.active or not (self.funds_released or self.type == OrderType.CANCEL)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The host, the market there, the server's ID and, unless it failed, the caller's tag."""
+        found = [self.host, f"{self.host}/{self.market}"]
+        if self.live:
+            found.append(LIVE)
+        if self.order_id:
+            found.append(id_mark(self.host, self.order_id))
+        if self.tag and self.status != "failed":
+            found.append(tag_mark(self.host, self.tag))
+        return tuple(found)
+
+    @property
+    def at(self) -> int:
+        return self.tclient
+
+
+def id_mark(host: str, order_id: bytes) -> str:
+    """Of the order that the server knows under that ID."""
+    return f"{host} id {order_id.hex()}"
+
+
+def tag_mark(host: str, tag: str) -> str:
+    """Of the order that was placed there under that name."""
+    return f"{host} tag {tag}"
+
 
 class EvidenceRecord(Record, kw_only=True):
     """What proves a server's misbehaviour: the accusation and the frames, as JSON text."""
@@ -193,6 +225,23 @@ class SwapRecord(Record, kw_only=True):
         return f"{self.match_id.hex()}:{self.role}"
 
     @property
+    def marks(self) -> tuple[str, ...]:
+        """The host, the market there, the hash of the secret, and of both contracts the coin and the script."""
+        found = [self.host, f"{self.host}/{self.market}"]
+        if not self.closed:
+            found.append(LIVE)
+        if self.swap.secret_hash:
+            found.append(secret_mark(self.swap.secret_hash))
+        for leg in self.swap.legs:
+            if leg.known:
+                found += [coin_mark(leg.coin_id), contract_mark(leg.contract)]
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def at(self) -> int:
+        return self.swap.terms.made_ms
+
+    @property
     def match_id(self) -> bytes:
         return self.swap.terms.match_id
 
@@ -200,3 +249,18 @@ class SwapRecord(Record, kw_only=True):
     def role(self) -> str:
         """maker or taker."""
         return self.party.name.lower()
+
+
+def secret_mark(secret_hash: bytes) -> str:
+    """Of the swaps with that hash."""
+    return f"secret {secret_hash.hex()}"
+
+
+def coin_mark(coin_id: bytes) -> str:
+    """Of the swaps one of whose contracts holds that coin."""
+    return f"coin {coin_id.hex()}"
+
+
+def contract_mark(contract: bytes) -> str:
+    """Of the swaps with that contract."""
+    return f"contract {contract.hex()}"

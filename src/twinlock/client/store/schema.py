@@ -11,6 +11,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
         "CREATE TABLE records (kind TEXT, key TEXT, body BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID",
     ),
+    (
+        """CREATE TABLE marks (kind TEXT, mark BLOB, at INTEGER, key TEXT, PRIMARY KEY (kind, mark, at, key))
+        WITHOUT ROWID""",
+    ),
 )
 
 

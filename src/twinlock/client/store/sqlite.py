@@ -5,18 +5,27 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from twinlock.client.errors import StoreCorruptError, StoreError
-from twinlock.client.store.base import R, Record, Transactional, decode, encode
+from twinlock.client.store.base import Place, R, Record, Transactional, decode, encode
 from twinlock.client.store.lock import ProcessLock
 from twinlock.client.store.schema import MIGRATIONS, require_known
 from twinlock.client.store.vault import Cost, Vault, VaultHeader
 from twinlock.seams import Entropy
 
 FILE_NAME = "client.db"
+
+_MARKED = "marked/"
+"""Begins the name of what says that the marks of a kind are in their table: an older store has none."""
+
+_PAGE = 1_000
+"""Records that are marked at once."""
+
+_NEWEST = Place(2**63 - 1, "")
 
 
 def has_store(folder: Path) -> bool:
@@ -56,6 +65,8 @@ class SqliteStore(Transactional):
                 _check(self._db, self.path)
                 _migrate(self._db, self.path, migrations)
                 self._vault = self._open_vault(password, entropy, cost)
+                names = self._db.execute("SELECT name FROM meta WHERE name GLOB ?", (_MARKED + "*",)).fetchall()
+                self._marked = {name.removeprefix(_MARKED) for (name,) in names}
             except BaseException:
                 self._db.close()
                 raise
@@ -66,6 +77,7 @@ class SqliteStore(Transactional):
     def put(self, record: Record) -> None:
         sealed = self._vault.seal(f"{record.kind}/{record.key}", encode(record))
         with self.transaction():
+            self._mark(record)
             self._execute("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", record.kind, record.key, sealed)
 
     def get(self, record_type: type[R], key: str) -> R | None:
@@ -73,13 +85,27 @@ class SqliteStore(Transactional):
         row = self._execute(query, record_type.kind, key).fetchone()
         return None if row is None else self._decode(record_type, key, row[0])
 
-    def all(self, record_type: type[R]) -> list[R]:
-        query = "SELECT key, body FROM records WHERE kind = ? ORDER BY key"
-        rows = self._execute(query, record_type.kind).fetchall()
+    def all(self, record_type: type[R], prefix: str = "", most: int | None = None) -> list[R]:
+        query = "SELECT key, body FROM records WHERE kind = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
+        # No key holds the last of all characters.
+        rows = self._execute(query, record_type.kind, prefix, prefix + chr(0x10FFFF), _limit(most)).fetchall()
+        return [self._decode(record_type, key, body) for key, body in rows]
+
+    def marked(
+        self, record_type: type[R], mark: str, *, before: Place | None = None, most: int | None = None
+    ) -> list[R]:
+        kind, (at, key) = record_type.kind, before or _NEWEST
+        self._mark_older(record_type)
+        query = (
+            "SELECT key, body FROM marks JOIN records USING (kind, key)"
+            " WHERE kind = ? AND mark = ? AND (at, key) < (?, ?) ORDER BY at DESC, key DESC LIMIT ?"
+        )
+        rows = self._execute(query, kind, self._blind(kind, mark), at, key, _limit(most)).fetchall()
         return [self._decode(record_type, key, body) for key, body in rows]
 
     def delete(self, record_type: type[Record], key: str) -> None:
         with self.transaction():
+            self._unmark(record_type, key)
             self._execute("DELETE FROM records WHERE kind = ? AND key = ?", record_type.kind, key)
 
     def change_password(self, password: str, cost: Cost | None = None) -> None:
@@ -89,6 +115,61 @@ class SqliteStore(Transactional):
     def close(self) -> None:
         self._db.close()
         self._lock.release()
+
+    # Marks -------------------------------------------------------------------------------------------------
+
+    def _mark(self, record: Record) -> None:
+        """Write down what the record that is about to be put is found by."""
+        known = self._unmark(type(record), record.key, keep=record.marks)
+        for mark in record.marks:
+            if mark not in known:
+                self._execute("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", *self._row(record, mark))
+
+    def _row(self, record: Record, mark: str) -> tuple[str, bytes, int, str]:
+        return (record.kind, self._blind(record.kind, mark), *record.place)
+
+    def _unmark(self, record_type: type[Record], key: str, keep: Sequence[str] = ()) -> Sequence[str]:
+        """Take away what the record as it is stored was found by, and shall not be any more; what it was found by."""
+        before: Record | None = None
+        if record_type.marks is Record.marks:  # none of that kind has any
+            return ()
+        with suppress(StoreCorruptError):  # one that cannot be read any more must not keep a better one out
+            before = self.get(record_type, key)
+        if before is None:
+            return ()
+        for mark in set(before.marks).difference(keep):
+            query = "DELETE FROM marks WHERE kind = ? AND mark = ? AND at = ? AND key = ?"
+            self._execute(query, *self._row(before, mark))
+        return before.marks
+
+    def _mark_older(self, record_type: type[R]) -> None:
+        """Write down what the records are found by that are older than the table of marks: once for each kind."""
+        kind = record_type.kind
+        if kind in self._marked:
+            return
+        with self.transaction():
+            # Gathered first and then written in order, so that each page of the table is touched once.
+            self._execute("CREATE TEMP TABLE older (kind, mark, at, key)")
+            key = ""
+            while rows := self._after(record_type, key):
+                key = rows[-1].key
+                for row in (self._row(record, mark) for record in rows for mark in record.marks):
+                    self._execute("INSERT INTO older VALUES (?, ?, ?, ?)", *row)
+            self._execute("INSERT OR REPLACE INTO marks SELECT * FROM older ORDER BY kind, mark, at, key")
+            self._execute("DROP TABLE older")
+            self._execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", _MARKED + kind, b"")
+            self.undo(partial(self._marked.discard, kind))
+            self._marked.add(kind)
+
+    def _after(self, record_type: type[R], key: str) -> list[R]:
+        query = "SELECT key, body FROM records WHERE kind = ? AND key > ? ORDER BY key LIMIT ?"
+        rows = self._execute(query, record_type.kind, key, _PAGE).fetchall()
+        return [self._decode(record_type, key, body) for key, body in rows]
+
+    def _blind(self, kind: str, mark: str) -> bytes:
+        return self._vault.blind(f"{kind}/{mark}")
+
+    # Inside ------------------------------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self._execute("BEGIN IMMEDIATE")
@@ -126,6 +207,10 @@ class SqliteStore(Transactional):
     def _write_header(self, header: VaultHeader) -> None:
         with self.transaction():
             self._execute("INSERT OR REPLACE INTO meta VALUES ('vault', ?)", msgspec.msgpack.encode(header))
+
+
+def _limit(most: int | None) -> int:
+    return -1 if most is None else most  # to SQLite, none
 
 
 def _connect(path: Path) -> sqlite3.Connection:

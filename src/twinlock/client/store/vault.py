@@ -7,6 +7,8 @@ leaves every record as it is.
 
 from __future__ import annotations
 
+from hashlib import blake2b
+
 import msgspec
 from argon2.low_level import Type, hash_secret_raw
 from cryptography.exceptions import InvalidTag
@@ -17,6 +19,7 @@ from twinlock.seams import Entropy
 
 NONCE_SIZE = 12
 KEY_SIZE = 32
+BLIND_SIZE = 16
 _WRAP_CONTEXT = b"twinlock vault 1"
 
 
@@ -43,6 +46,7 @@ class Vault:
         self._cipher = ChaCha20Poly1305(data_key)
         self._data_key = data_key
         self._entropy = entropy
+        self._blinding_key = blake2b(b"marks", key=data_key, person=b"twinlock vault").digest()
 
     @classmethod
     def create(cls, password: str, entropy: Entropy, cost: Cost | None = None) -> tuple[Vault, VaultHeader]:
@@ -71,6 +75,10 @@ class Vault:
         """nonce (12 bytes) ‖ ciphertext ‖ tag (16 bytes)."""
         nonce = self._entropy.token(NONCE_SIZE)
         return nonce + self._cipher.encrypt(nonce, plain, label.encode())
+
+    def blind(self, text: str) -> bytes:
+        """The same 16 bytes for the same text, by which it is found; nobody without the data key can tell it."""
+        return blake2b(text.encode(), key=self._blinding_key, digest_size=BLIND_SIZE).digest()
 
     def open(self, label: str, sealed: bytes) -> bytes:
         """The plain bytes. Raises StoreCorruptError when they were altered or moved to another label."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.errors import ClientError
-from twinlock.client.orders import ACTIVE, Orders
+from twinlock.client.orders import Orders
 from twinlock.client.store.records import SwapRecord
 from twinlock.client.swapper.actions import Actions
 from twinlock.client.swapper.escalation import Escalation
@@ -80,9 +80,7 @@ class Swapper:
         """Free the coins of orders that are over and have nothing left to swap."""
         unfunded = (record for record in self.matches.running() if not record.swap.legs[record.party].known)
         waiting = {record.order_key for record in unfunded if not record.outcome}
-        for order in self._orders.all():
-            if order.status not in ACTIVE and not order.funds_released and order.key not in waiting:
-                self._orders.funds.release(order)
+        self._orders.release(waiting)
 
 
 class _Runner:

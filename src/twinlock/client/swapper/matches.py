@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
 from twinlock.chain.terms import ContractTerms
 from twinlock.client.desk import Desk
 from twinlock.client.events import SwapEnded, SwapStep
-from twinlock.client.store import changing
-from twinlock.client.store.records import OrderRecord, SwapRecord
+from twinlock.client.store import Store, changing
+from twinlock.client.store.living import Living
+from twinlock.client.store.records import OrderRecord, SwapRecord, coin_mark, contract_mark, secret_mark
 from twinlock.protocol.messages.swaps import Match
 from twinlock.protocol.orders import Side
 from twinlock.protocol.swap import AddressKnown, Leg, LegStatus, Party, Swap, agree, apply
@@ -36,25 +37,20 @@ STEPS = (*OWN_STEPS.values(), *THEIR_STEPS.values(), "audited", "swap_accepted",
 
 
 class Matches:
-    """All swap records of one server. `wake` makes the runner of a record look at it again."""
+    """The swap records of one server: in memory those that are not over. `wake` makes a record's runner look again."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        mine = (record for record in desk.store.all(SwapRecord) if record.host == desk.host)
-        self._records = {record.key: record for record in mine}
+        self.records = Living(desk.store, SwapRecord, desk.host)
         self.wake: Callable[[SwapRecord], None] = lambda _: None
 
-    def all(self) -> list[SwapRecord]:
-        """Every swap at this server, oldest first."""
-        return sorted(self._records.values(), key=lambda record: (record.swap.terms.made_ms, record.key))
-
     def running(self) -> list[SwapRecord]:
-        """Swaps that still need a runner."""
-        return [record for record in self.all() if not record.closed]
+        """Swaps that still need a runner, oldest first."""
+        return [record for record in self.records.all() if not record.closed]
 
     def find(self, match_id: bytes, order_id: bytes) -> SwapRecord | None:
         """The side of the match that belongs to this order of ours."""
-        sides = (self._records.get(f"{match_id.hex()}:{party.name.lower()}") for party in Party)
+        sides = (self.records.get(f"{match_id.hex()}:{party.name.lower()}") for party in Party)
         return next((record for record in sides if record is not None and record.order_id == order_id), None)
 
     def add(self, order: OrderRecord, match: Match) -> SwapRecord:
@@ -99,9 +95,9 @@ class Matches:
         """From now on this record is ours to bring to its end."""
         store = self._desk.store
         with store.transaction():
-            store.undo(partial(self._records.pop, record.key, None))
+            store.undo(partial(self.records.forget, record))
             store.put(record)
-            self._records[record.key] = record
+            self.records.hold(record)
 
     def learn(self, record: SwapRecord, *facts: object, **members: object) -> bool:
         """Add facts: what changes is stored, told, and wakes the runner. False if they change nothing.
@@ -134,6 +130,7 @@ class Matches:
         ended = not record.outcome
         if ended or closed:
             self.note(record, outcome=outcome, closed=closed)
+            self.records.let_go()
         if ended:
             self._desk.emit(SwapEnded, match_id=record.match_id.hex(), role=record.role, outcome=outcome)
 
@@ -176,10 +173,12 @@ def _coin_of(leg: Leg) -> bytes:
     return leg.redeem_coin_id if leg.status is LegStatus.REDEEMED and leg.redeem_coin_id else leg.coin_id
 
 
-def used_before(records: Iterable[SwapRecord], record: SwapRecord, terms: ContractTerms) -> bool:
+def used_before(store: Store, record: SwapRecord, terms: ContractTerms) -> bool:
     """Whether the coin, the contract or (of a maker) the secret hash that `record` was told serves another match."""
     leg = record.swap.legs[record.party.other]
-    others = [other.swap for other in records if other.match_id != record.match_id]
+    marks = secret_mark(terms.secret_hash), coin_mark(leg.coin_id), contract_mark(leg.contract)
+    found = [known for mark in marks for known in store.marked(SwapRecord, mark)]
+    others = [known.swap for known in found if known.match_id != record.match_id]
     if record.party is Party.TAKER and any(swap.secret_hash == terms.secret_hash for swap in others):
         return True
     legs = [known for swap in others for known in swap.legs if known.known]

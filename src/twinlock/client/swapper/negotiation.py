@@ -214,7 +214,7 @@ class Negotiation:
         raw = raw or await self._fetch(record, leg.coin_id)
         try:
             found = family.audit_contract(leg.contract, leg.coin_id, raw)
-            finding = audit.Finding(audit=found, seen_before=used_before(self._matches.all(), record, found.terms))
+            finding = audit.Finding(audit=found, seen_before=used_before(self._desk.store, record, found.terms))
             audit.check_contract(record.swap, side, finding, strict=False)
         except (ChainError, RpcError) as error:
             self._matches.learn(record, Audited(side, leg.coin_id, Verdict.REFUSED))

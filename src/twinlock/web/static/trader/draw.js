@@ -115,7 +115,7 @@ export function orders(markets, rows, cancel) {
   const open = ["sent", "epoch", "booked"];
   const shown = rows.filter((row) => row.type !== "cancel").reverse();
   shown.sort((a, b) => open.includes(b.status) - open.includes(a.status));
-  const cells = shown.slice(0, 50).map((row) => {
+  const cells = shown.map((row) => {
     const stands = row.type === "limit" && row.status === "booked";
     const label = `Cancel ${row.side} ${amount(markets, row, row.quantity)} ${row.market}`;
     const button = stands ? action("Cancel", label, () => cancel(row)) : "";
@@ -126,7 +126,7 @@ export function orders(markets, rows, cancel) {
 }
 
 export function conditions(markets, rows, cancel) {
-  const cells = rows.filter((row) => ["waiting", "reached"].includes(row.status)).map((row) => {
+  const cells = rows.map((row) => {
     const resting = row.rest_rate ? `, or at ${rate(markets, row, row.rest_rate)}` : "";
     const wait = `${row.side === "sell" ? "falls" : "rises"} to ${rate(markets, row, row.stop)}`;
     const button = action("Give up", `Give up ${row.name}`, () => cancel(row));
@@ -144,7 +144,7 @@ const WORDS = {
 export function swaps(markets, rows) {
   const shown = [...rows].reverse();
   shown.sort((a, b) => !b.outcome - !a.outcome);
-  const cells = shown.slice(0, 50).map((row) => {
+  const cells = shown.map((row) => {
     const market = byName(markets, row);
     const quantity = market ? amount(markets, { ...row, side: "-" }, row.quantity) : "";
     const safe = row.outcome ? "" : row.safe_until === null ? "any time" : until(row.safe_until) || "do not close now";

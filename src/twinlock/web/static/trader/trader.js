@@ -8,6 +8,7 @@ import { digits, rateDecimals, text, time, until } from "./units.js";
 
 const $ = (id) => document.getElementById(id);
 const LOOK_MS = 400, BOOK_MS = 5000, CHART_MS = 60_000, RETRY_CHART_MS = 15_000, RETRY_MS = 2000, EVENTS = 200;
+const PAGE = 50, MOST_SHOWN = 1000, shown = { orders: PAGE, swaps: PAGE };
 const TOLD = {
   notice: (e) => e.text,
   server_accused: (e) => `${e.host} broke the rules: ${e.accusation}`,
@@ -28,7 +29,7 @@ let markets = [], chosen = null, looking = 0, charted = { market: "", at: 0 }, w
 
 async function look() {
   const [status, wallets, offered, orders, swaps, waiting] = await Promise.all(
-    ["/status", "/wallets", "/markets", "/orders", "/swaps", "/conditions"].map(api.get),
+    ["/status", "/wallets", "/markets", `/orders?count=${shown.orders}`, `/swaps?count=${shown.swaps}`, "/conditions?state=open"].map(api.get),
   );
   $("network").textContent = status.network;
   $("network").hidden = false;
@@ -36,11 +37,18 @@ async function look() {
   $("venues").replaceChildren(...draw.venues(status.venues));
   worry = draw.worry(status.venues);
   $("balances").replaceChildren(...draw.balances(wallets));
-  $("orders").replaceChildren(...draw.orders(offered, orders, cancel));
+  $("orders").replaceChildren(...draw.orders(offered, orders, cancel), ...older("orders", orders));
   $("conditions").replaceChildren(...draw.conditions(offered, waiting, giveUp));
-  $("swaps").replaceChildren(...draw.swaps(offered, swaps));
+  $("swaps").replaceChildren(...draw.swaps(offered, swaps), ...older("swaps", swaps));
   offer(offered);
   await lookAtBook();
+}
+
+/** A button for more of what is over, if there may be more. What is open is always there. */
+function older(what, rows) {
+  if (rows.filter((row) => row.cursor).length < shown[what] || shown[what] >= MOST_SHOWN) return [];
+  const more = () => { shown[what] += PAGE; attempt(look); };
+  return [draw.make("button", { type: "button", className: "older", onclick: more }, `Show older ${what}`)];
 }
 
 function safe(second) {
