@@ -38,15 +38,13 @@ def grow(storage: Storage, blocks: list[Block]) -> None:
 
 def picture(storage: Storage) -> object:
     """Everything that a storage can be asked."""
+    heights = range(storage.height + 1)
+    hashes = [storage.tx_hashes(height) for height in heights]
     return (
-        [storage.block_hash(height) for height in range(storage.height + 1)],
-        [storage.tx_hashes(height) for height in range(storage.height + 1)],
-        [storage.header(height) for height in range(storage.height + 1)],
-        [
-            storage.tx_span(height, position)
-            for height in range(storage.height + 1)
-            for position in range(len(storage.tx_hashes(height)) // 32)
-        ],
+        [storage.block_hash(height) for height in heights],
+        hashes,
+        [storage.header(height) for height in heights],
+        [storage.tx_span(height, position) for height in heights for position in range(len(hashes[height]) // 32)],
         [(storage.history(s), storage.unspent(s), storage.balance(s)) for s in SCRIPTS],
     )
 

@@ -165,8 +165,9 @@ class _MemoryAppender:
     def write(self, data: bytes | memoryview) -> None:
         half = len(data) // 2
         for piece in (data[:half], data[half:]):  # what goes wrong may do so in the middle
-            self._disk.step()
-            self._disk.files[self._name] += bytes(piece)
+            if piece:
+                self._disk.step()
+                self._disk.files[self._name] += bytes(piece)
 
     def sync(self) -> None:
         self._disk.step()
@@ -210,7 +211,8 @@ class MemoryDisk:
         """What is left of each file where it still is what was synced, and up to `torn` bytes of what follows."""
         left = {}
         for name, data in self.files.items():
-            left[name] = data[: _same(data, self.durable.get(name, b"")) + torn]
+            synced = self.durable.get(name, b"")
+            left[name] = data if data is synced else data[: _same(data, synced) + torn]
         return _disk_of(left)
 
     def after_lost_writes(self) -> MemoryDisk:
