@@ -26,13 +26,15 @@ _PEERS_INDEX = "electrumx"
 class Amount:
     """How much is asked. requests: of each kind, a fifth of it to the peer. rounds: of payments and blocks.
 
-    ceilings: `--memory` of each siege.
+    ceilings: `--memory` of each siege. subscriptions, sieged_blocks: during each.
     """
 
     requests: int = 20_000
     rounds: int = 9
     peer: bool = True
     ceilings: tuple[str, ...] = ("300M", "600M")
+    subscriptions: int = 160_000
+    sieged_blocks: int = 5
 
 
 Row = dict[str, Any]
@@ -141,21 +143,22 @@ async def news(world: World, amount: Amount) -> Row:
             ours.stop()
 
 
-async def besieged(world: World, memory: str, requests: int) -> Row:
+async def besieged(world: World, memory: str, amount: Amount) -> Row:
     """The most that a server of so much `--memory` holds: after its first sync, and under siege."""
     async with world.copy() as (node, maker):
         ours = twinlock(node, world.empty("ours"), MEMORY=memory, MAX_SEND="8100000")
         synced = await ours.sync(world.blocks)
         try:
             siege = Siege(ours, node, maker, Sample(world.maker.facts, world.blocks))
-            return {"memory": memory, "sync_peak_mib": synced["peak_mib"], **await siege.last(requests)}
+            told = await siege.last(amount.requests, amount.subscriptions, amount.sieged_blocks)
+            return {"memory": memory, "sync_peak_mib": synced["peak_mib"], **told}
         finally:
             ours.stop()
 
 
 async def memory(world: World, amount: Amount) -> Row:
     """What a server holds, whatever is done to it."""
-    return {"rows": [await besieged(world, ceiling, amount.requests) for ceiling in amount.ceilings]}
+    return {"rows": [await besieged(world, ceiling, amount) for ceiling in amount.ceilings]}
 
 
 async def stages(world: World, _amount: Amount) -> Row:

@@ -24,8 +24,7 @@ _LONGEST = 80_000
 """Entries of the longest history that is an answer by the custom of Electrum servers."""
 
 _HEAVY, _DEAF, _UNFINISHED, _BATCHES = 6, 40, 60, 8
-_SUBSCRIBERS, _SUBSCRIPTIONS = 16, 160_000
-_BLOCKS, _BLOCK_TXS = 5, 3000
+_SUBSCRIBERS, _BLOCK_TXS = 16, 3000
 _HOLD = 120
 """Half seconds that a connection is held at most."""
 
@@ -38,16 +37,16 @@ class Siege:
         self._random = random.Random(seed)
         self._long = [name for name in sample.huge + sample.large if sample.counts[name] < _LONGEST][:40]
 
-    async def last(self, requests: int) -> dict[str, Any]:
+    async def last(self, requests: int, subscriptions: int, blocks: int) -> dict[str, Any]:
         """Besiege until ordinary wallets have had so many answers: what these waited, and what the server held."""
-        watched = await self._subscribe()
+        watched = await self._subscribe(subscriptions)
         attacks: list[Coroutine[Any, Any, None]] = [self._heavy() for _ in range(_HEAVY)]
         attacks += [self._deaf() for _ in range(_DEAF)] + [self._unfinished() for _ in range(_UNFINISHED)]
         attacks += [self._batches() for _ in range(_BATCHES)]
         running = [asyncio.create_task(attack) for attack in attacks]
         wallets, load = await connect(self._server.port, 4), Load(self._sample.mix(requests, 11))
         done = asyncio.create_task(load.over(wallets, 1))
-        for _ in range(_BLOCKS):
+        for _ in range(blocks):
             await asyncio.sleep(2)
             await self._node.give([self._maker.next_block(min(_BLOCK_TXS, self._maker.facts.txs))])
         wall = await done
@@ -62,10 +61,10 @@ class Siege:
             "wallets_p99_ms": milliseconds(load.took, 0.99),
         }
 
-    async def _subscribe(self) -> int:
+    async def _subscribe(self, count: int) -> int:
         """Subscribe to all that there is, and stay; how many the server took."""
-        names = [name(script) for script in self._maker.facts.touches][:_SUBSCRIPTIONS]
-        names += [self._random.randbytes(32).hex() for _ in range(_SUBSCRIPTIONS - len(names))]
+        names = [name(script) for script in self._maker.facts.touches][:count]
+        names += [self._random.randbytes(32).hex() for _ in range(count - len(names))]
         self._subscribers = await connect(self._server.port, _SUBSCRIBERS)
         calls: list[Call] = [(SCRIPT + "subscribe", [who]) for who in names]
         load = Load(calls)

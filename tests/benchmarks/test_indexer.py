@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.node]
 
 async def test_the_benchmark_measures_a_tiny_chain(program: Callable[[str], Path], tmp_path: Path) -> None:
     program("bitcoind")
-    amount = Amount(requests=60, rounds=1, peer=False, ceilings=("300M",))
+    amount = Amount(requests=60, rounds=1, peer=False, ceilings=("300M",), subscriptions=2000, sieged_blocks=1)
     rows = await measure(World(tmp_path, 110, 600), list(PARTS), amount)
     assert rows["sync"]["txs"] == 600
     assert set(rows["sync"]["servers"]) == {"twinlock", "twinlock, --memory 300M", "twinlock, by REST"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchmarks.indexer.parts import besieged
+from benchmarks.indexer.parts import Amount, besieged
 from benchmarks.indexer.world import World
 
 pytestmark = [
@@ -28,7 +28,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
 @pytest.mark.parametrize("ceiling", [300, 600])
 async def test_the_ceiling_holds(ceiling: int, world: World, program: Callable[[str], Path]) -> None:
     program("bitcoind")
-    row = await besieged(world, f"{ceiling}M", 40_000)
+    row = await besieged(world, f"{ceiling}M", Amount(requests=40_000))
     assert row["sync_peak_mib"] <= ceiling, row
     assert row["peak_mib"] <= ceiling, row
     assert row["subscriptions"] >= 60_000, row
