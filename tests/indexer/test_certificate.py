@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from tests.indexer.worlds import world
 
 from twinlock.indexer.certificate import Certificate, CertificateError, make_certificate
-from twinlock.indexer.env import Service
-from twinlock.indexer.handshakes import limit_handshakes
 from twinlock.seams import SystemClock
-from twinlock.simnet.ports import free_ports
 
 
 @pytest.fixture
@@ -42,8 +37,7 @@ def test_a_certificate_that_does_not_do_leaves_the_one_before_in_use(tmp_path: P
     assert shaken(certificate.context) == ssl.PEM_cert_to_DER_cert(was.decode())
     key.write_bytes((tmp_path / "other" / "key").read_bytes())
     assert certificate.reload()
-    for context in (certificate.context, certificate.web_context):
-        assert shaken(context) == ssl.PEM_cert_to_DER_cert(cert.read_text())
+    assert shaken(certificate.context) == ssl.PEM_cert_to_DER_cert(cert.read_text())
     for spoil in (cert.unlink, lambda: cert.write_bytes(b""), lambda: cert.write_bytes(was[:300])):
         spoil()
         with pytest.raises(CertificateError):
@@ -64,37 +58,6 @@ def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(tmp_path: P
     )
     with pytest.raises(CertificateError, match="has a password"):
         certificate.reload()
-
-
-def test_so_many_handshakes_are_under_way_at_once(certificate: Certificate) -> None:
-    limit_handshakes(certificate.web_context, 3)
-    waiting = [certificate.web_context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True) for _ in range(3)]
-    for one in waiting:
-        with pytest.raises(ssl.SSLWantReadError):
-            one.do_handshake()
-    with pytest.raises(ssl.SSLError, match="too many handshakes"):
-        shaken(certificate.web_context)
-    waiting.pop(), waiting.pop()
-    del one
-    for _ in range(5):
-        assert shaken(certificate.web_context), "those that are over do not count"
-
-
-@pytest.mark.anyio
-async def test_connections_that_say_nothing_take_no_more_than_their_room(certificate: Certificate) -> None:
-    limit_handshakes(certificate.web_context, 5)
-    (port,) = free_ports(1)
-    async with world() as w:
-        await w.manager.listen([Service("wss", "127.0.0.1", port)], certificate)
-        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
-        ended = [asyncio.create_task(reader.read()) for reader, _ in silent]
-        while sum(task.done() for task in ended) < 3:
-            await asyncio.wait([task for task in ended if not task.done()], return_when=asyncio.FIRST_COMPLETED)
-        with pytest.raises(OSError):
-            await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
-        for _, writer in silent:
-            writer.transport.abort()
-        await asyncio.gather(*ended, return_exceptions=True)
 
 
 def trusting() -> ssl.SSLContext:

@@ -26,7 +26,6 @@ from twinlock.indexer.controller import Controller
 from twinlock.indexer.daemon import DaemonGoneError
 from twinlock.indexer.doors import DoorError, try_doors
 from twinlock.indexer.env import Env, EnvError, Service
-from twinlock.indexer.listeners import _WebSocket
 from twinlock.indexer.local_rpc import LocalRPC
 from twinlock.indexer.lock import DirectoryError, DirectoryLock
 from twinlock.indexer.methods import RpcError
@@ -34,6 +33,7 @@ from twinlock.indexer.metrics import MetricsServer
 from twinlock.indexer.peer_network import RealNetwork
 from twinlock.indexer.peers import PeerError, PeerManager
 from twinlock.indexer.trouble import DISK, UNEXPECTED, Troubles
+from twinlock.indexer.web_sockets import Lines
 from twinlock.seams import SeededEntropy, SystemClock, VirtualClock
 from twinlock.simnet.ports import free_ports
 
@@ -377,7 +377,7 @@ async def test_a_websocket_that_does_not_read_is_not_filled_without_end() -> Non
     async with world() as w:
         connection = Stalled()
         session = w.manager.session()
-        running = asyncio.create_task(_WebSocket(connection, session).run())  # type: ignore[arg-type]
+        running = asyncio.create_task(Lines(connection, session).run())  # type: ignore[arg-type]
         for _ in range(5000):
             if session.stuck_since is not None:
                 break

@@ -16,7 +16,6 @@ from cryptography.x509.oid import NameOID
 
 from twinlock.errors import TwinlockError
 from twinlock.indexer.env import Env
-from twinlock.indexer.handshakes import limit_handshakes
 from twinlock.seams import Clock
 
 _YEARS = 20
@@ -60,18 +59,14 @@ def _context() -> ssl.SSLContext:
 
 
 class Certificate:
-    """A server's TLS contexts that follow its files; running sessions keep what they have.
-
-    context: for `Door`. web_context: for WebSockets, whose library opens its own door.
-    """
+    """A server's TLS context that follows its files; running sessions keep what they have."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Raises CertificateError."""
         self._certificate = certificate
         self._key = key
         self._stamp: tuple[int, ...] = ()  # of what is loaded
-        self.context, self.web_context = _context(), _context()
-        limit_handshakes(self.web_context)
+        self.context = _context()
         self.reload()
 
     def reload(self) -> bool:
@@ -85,7 +80,7 @@ class Certificate:
             if stamp == self._stamp:
                 return False
             # A context that refuses a key has lost the old one: another one tries it first.
-            for context in (_context(), self.context, self.web_context):
+            for context in (_context(), self.context):
                 context.load_cert_chain(self._certificate, self._key, password=_no_password)
             self._stamp = stamp
         except (OSError, ValueError) as error:
