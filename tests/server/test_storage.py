@@ -21,7 +21,7 @@ from twinlock.server.db import Database, Write, history
 from twinlock.server.db.accounts import load_account, newest_points
 from twinlock.server.db.epochs import load_candles
 from twinlock.server.db.history import Place
-from twinlock.server.db.matches import TradeFilter, load_active_matches, market_trades
+from twinlock.server.db.matches import StoredMatch, TradeFilter, add_matches, load_active_matches, market_trades
 from twinlock.server.db.migrate import migrate
 from twinlock.server.db.orders import add_order, load_active
 from twinlock.server.db.schema import MATCH_ACTIVE, ORDER_ACTIVE, accounts, matches, metadata, orders
@@ -261,3 +261,34 @@ async def test_old_candles_are_found_a_page_at_a_time(url: str) -> None:
             seen += [candle.end_stamp for candle in page]
             before = seen[-1] * 1_000
         assert seen == list(range(2_500))[::-1]
+
+
+@pytest.mark.parametrize("count", [1, 3])  # the engines take one row otherwise than many
+async def test_a_match_begins_with_nothing_settled(url: str, count: int) -> None:
+    await migrate(url)
+    made = [
+        StoredMatch(
+            match_id=bytes([number]) * 32,
+            market="ltc_btc",
+            active=True,
+            taker_sells=True,
+            taker_order=b"t" * 32,
+            taker_account=b"T" * 32,
+            taker_address="o'taker",
+            maker_order=b"m" * 32,
+            maker_account=b"M" * 32,
+            maker_address="maker",
+            quantity=LOT,
+            rate=RATE,
+            fee_rate_base=1,
+            fee_rate_quote=2,
+            epoch=3,
+            epoch_ms=400,
+            match_time=1_600,
+        )
+        for number in range(count)
+    ]
+    async with Database(url) as database:
+        await database.write(*add_matches(made))
+        found = await load_active_matches(database)
+    assert sorted(found, key=lambda match: match.match_id) == made

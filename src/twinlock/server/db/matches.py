@@ -13,19 +13,16 @@ from twinlock.server.db.backend import Database, Row, Write
 from twinlock.server.db.schema import IS_TRADE, MATCH_ACTIVE, matches
 
 
-class StoredMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One match, column by column. IDs 32 bytes; times ms, 0 while unknown; byte members b"" while unknown.
+class MadeMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A match as an epoch makes it, column by column. IDs 32 bytes; times ms.
 
-    *_address: of the order. *_swap_address: of this match. match_time: end of the epoch, the base of lock times.
-    made_time: when it was made. *_sig: the client's signature of init, audit, redeem and redemption.
+    *_address: of the order. match_time: end of the epoch, the base of lock times.
     """
 
     match_id: bytes
     market: str
     active: bool
     is_cancel: bool = False
-    forgiven: bool = False
-    status: int = 0
     taker_sells: bool
     taker_order: bytes
     taker_account: bytes
@@ -40,6 +37,16 @@ class StoredMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     epoch: int
     epoch_ms: int
     match_time: int
+
+
+class StoredMatch(MadeMatch, frozen=True, kw_only=True, gc=False):
+    """The same with what has become of it: times 0 and bytes b"" while unknown.
+
+    *_swap_address: of this match. *_sig: the client's signature of init, audit, redeem and redemption.
+    """
+
+    forgiven: bool = False
+    status: int = 0
     taker_swap_address: str = ""
     maker_swap_address: str = ""
     taker_match_sig: bytes = b""
@@ -68,13 +75,18 @@ class StoredMatch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 _ADD = matches.insert()
 _END = matches.update().where(matches.c.match_id == sa.bindparam("key")).values(active=sa.bindparam("now_active"))
+_MADE = tuple(field.name for field in msgspec.structs.fields(MadeMatch))
+_made = attrgetter(*_MADE)
 _FIELDS = tuple(field.name for field in msgspec.structs.fields(StoredMatch))
 _BINARY = frozenset(field.name for field in msgspec.structs.fields(StoredMatch) if field.type is bytes)
 
 
-def add_matches(new: Iterable[StoredMatch]) -> list[Write]:
-    """New matches, by ID: neighbours of an index are then touched one after the other."""
-    rows = [msgspec.structs.asdict(match) for match in sorted(new, key=attrgetter("match_id"))]
+def add_matches(new: Iterable[MadeMatch]) -> list[Write]:
+    """Matches that were just made, by ID: neighbours of an index are then touched one after the other.
+
+    What becomes of them is not looked at: it begins as the constants of the table, and those need not be passed.
+    """
+    rows = [dict(zip(_MADE, _made(match), strict=True)) for match in sorted(new, key=attrgetter("match_id"))]
     return [Write(_ADD, rows)] if rows else []
 
 

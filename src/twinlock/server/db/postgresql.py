@@ -52,10 +52,12 @@ class PostgresStore:
             await connection.execute(statement)
             return
         prepared = self._statements.prepare(statement, rows[0])
-        values = prepared.values(rows)
         if isinstance(statement, sa.Insert) and len(rows) > 1:
-            await driver.copy_records_to_table(statement.table.name, records=values, columns=prepared.names)
-        elif isinstance(statement, sa.Update) and len(rows) > 1 and _distinct(prepared, values):
+            records = prepared.records(rows)
+            await driver.copy_records_to_table(statement.table.name, records=records, columns=prepared.columns)
+            return
+        values = prepared.values(rows)
+        if isinstance(statement, sa.Update) and len(rows) > 1 and _distinct(prepared, values):
             columns = [list(column) for column in zip(*values, strict=True)]
             await driver.execute(joined(prepared.text), *columns)
         else:
