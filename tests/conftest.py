@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Generator
@@ -43,6 +44,12 @@ def program() -> Callable[[str], Path]:
             pytest.skip(f"{MISSING}{name}: {error}")
 
     return need
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: no collection of garbage need look at it again, and worlds end with one each."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

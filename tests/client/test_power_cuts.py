@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 import pytest
+from tests.client.cuts import every_cut
 from tests.client.fake_server import BOND, BTC, LOT, LTC, MARKET
 from tests.client.test_settlement import assert_books, assert_swapped, fee
 from tests.client.world import FUNDS, PIECES, RATE, World, world
@@ -26,10 +27,6 @@ from twinlock.protocol.swap import LegStatus, Party
 
 pytestmark = pytest.mark.anyio
 
-WHOLE = 10**9
-"""Operations that a fuse outlives."""
-
-MOMENTS = pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 ROLES = pytest.mark.parametrize("name", ["alice", "bob"], ids=["maker", "taker"])
 
 
@@ -53,91 +50,79 @@ def paid_fees(it: World, name: str) -> dict[str, int]:
 
 
 @ROLES
-@MOMENTS
-async def test_a_swap(name: str, before: bool) -> None:
-    cuts = 0
-    while True:
-        cuts += 1
-        async with world() as it:
-            await it.funded("alice", "bob")
-            await it.matched()
-            it.fuses[name].light(cuts, before=before)
-            for _ in range(12):
-                await it.clock.advance(3)
-                await it.mine()
-                if it.fuses[name].burnt:
-                    await it.restart(name)
-                    break
-            else:
-                break
+async def test_a_swap(name: str) -> None:
+    async with world() as it:
+        await it.funded("alice", "bob")
+        await it.matched()
+        with every_cut(it, name) as cuts:
+            await pass_rounds(it, name, 12)
+            await it.restart(name)
             await assert_swapped(it)
             assert_nothing_signed_twice(it, name)
-    assert cuts > 10, "the story has more operations than that"
+    assert cuts.made > 20, "the story has more moments than that"
+
+
+async def pass_rounds(it: World, name: str, rounds: int, seconds: float = 3) -> None:
+    """Let time pass and blocks be mined, until the power goes or so many rounds are over."""
+    for _ in range(rounds):
+        await it.clock.advance(seconds)
+        await it.mine()
+        if it.fuses[name].burnt:
+            return
 
 
 @ROLES
 async def test_a_match_that_is_revoked_meanwhile(name: str) -> None:
     """Whatever was signed or funded by then, its coins are free again in the end."""
-    cuts, funded = 0, False
-    while not funded:
-        cuts += 1
-        async with world() as it:
-            await it.funded("alice", "bob")
-            await it.matched()
-            (match,) = it.server.matches.values()
-            it.fuses[name].light(cuts, before=True)
+    async with world() as it:
+        await it.funded("alice", "bob")
+        await it.matched()
+        (match,) = it.server.matches.values()
+        with every_cut(it, name) as cuts:
             for _ in range(12):
                 await it.clock.advance(3)
-                if it.fuses[name].burnt:
+                if it.fuses[name].burnt or mined(it, name):
                     break
                 await it.mine()
-            assert it.fuses[name].burnt, "the story has more operations than that"
-            funded = mined(it, name)
+            assert it.fuses[name].burnt or mined(it, name), "its contract is never in a block"
             await it.server.revoke(match)
             await it.restart(name)
             for party in (Party.TAKER, Party.MAKER):
                 await it.clock.advance(5)
                 await it.mine()
                 await it.pass_locks(it.swap(name).swap.terms.locks[party])
-            await it.settle(lambda it=it: all(it.swap(who).outcome for who in ("alice", "bob")))  # type: ignore[misc]
+            await it.settle(lambda: all(it.swap(who).outcome for who in ("alice", "bob")))
             for who in ("alice", "bob"):
                 assert it.swap(who).outcome in ("swapped", "refunded", "void")
                 await assert_books(it, who, it.swap(who))
                 assert_nothing_signed_twice(it, who)
                 locked = {symbol: it.traders[who].wallet(symbol).balance().locked for symbol in ("ltc", "btc")}
                 assert locked == {"ltc": 0, "btc": 0}
+    assert cuts.made > 8, "the story has more moments than that"
 
 
 @ROLES
-@MOMENTS
-async def test_a_refund(name: str, before: bool) -> None:
+async def test_a_refund(name: str) -> None:
     """The other one disappears once our contract is made; the plug is pulled anywhere from there to the refund."""
     party = Party.MAKER if name == "alice" else Party.TAKER
-    cuts = 0
-    while True:
-        cuts += 1
-        async with world() as it:
-            await it.funded("alice", "bob")
-            await it.matched()
-            await left_alone(it, name)
-            lock = it.swap(name).swap.terms.locks[party]
-            it.fuses[name].light(cuts, before=before)
+    async with world() as it:
+        await it.funded("alice", "bob")
+        await it.matched()
+        await left_alone(it, name)
+        lock = it.swap(name).swap.terms.locks[party]
+        with every_cut(it, name) as cuts:
             await it.pass_locks(lock)
             for _ in range(6):
                 await it.clock.advance(3)
                 await it.mine()
                 if it.fuses[name].burnt or it.swap(name).outcome:
                     break
-            burnt = it.fuses[name].burnt
-            if burnt:
-                await it.restart(name)
-            await it.settle(lambda it=it: bool(it.swap(name).outcome))  # type: ignore[misc]
+            await it.restart(name)
+            await it.settle(lambda: bool(it.swap(name).outcome))
             assert it.swap(name).outcome == "refunded"
             await assert_books(it, name, it.swap(name))
             assert_nothing_signed_twice(it, name)
-            if not burnt:
-                break
-    assert cuts > 4, "the story has more operations than that"
+    assert cuts.made > 8, "the story has more moments than that"
 
 
 async def left_alone(it: World, name: str) -> None:
@@ -184,34 +169,26 @@ async def several(it: World, alice: Trader) -> object:
     return await alice.venue().limits([ask] * (PIECES + 1))
 
 
-async def cut(it: World, story: Story, cuts: int, *, before: bool = True) -> bool:
-    """Whether the power went within the story, at operation `cuts` of it."""
-    it.fuses["alice"].light(cuts, before=before)
+async def tell(it: World, story: Story) -> None:
+    """The story, cut anywhere, and some time after the restart."""
     task = asyncio.ensure_future(story(it, it.traders["alice"]))
     with suppress(TwinlockError, TimeoutError):
         await it.call(task)
     for _ in range(2):
         await it.clock.advance(2)
         await it.mine()
-    if not it.fuses["alice"].burnt:
-        it.fuses["alice"].light(WHOLE, before=False)
-        return False
     task.cancel()
     await it.restart("alice")
     for _ in range(3):
         await it.clock.advance(6)
         await it.mine()
-    return True
 
 
-@MOMENTS
-async def test_bonding(before: bool) -> None:
-    cuts = 0
-    while True:
-        cuts += 1
-        async with world() as it:
-            await it.funded("alice")
-            failed = await cut(it, register, cuts, before=before)
+async def test_bonding() -> None:
+    async with world() as it:
+        await it.funded("alice")
+        with every_cut(it, "alice") as cuts:
+            await tell(it, register)
             alice = it.traders["alice"]
             assert all(bond.state == "posted" for bond in alice.bonds())
             await it.call(register(it, alice))  # What was cut short is not in the way of another try.
@@ -222,36 +199,22 @@ async def test_bonding(before: bool) -> None:
             assert balance.bonded == BOND * len(alice.bonds())
             assert (balance.locked, balance.total) == (0, FUNDS - paid_fees(it, "alice")["btc"])
             assert_nothing_signed_twice(it, "alice")
-            if not failed:
-                break
-    assert cuts > 4, "the story has more operations than that"
+    assert cuts.made > 8, "the story has more moments than that"
 
 
-@MOMENTS
-async def test_a_bonds_refund(before: bool) -> None:
-    cuts = 0
-    while True:
-        cuts += 1
-        async with world() as it:
-            await it.funded("alice")
-            (bond,) = it.traders["alice"].bonds()
-            it.fuses["alice"].light(cuts, before=before)
+async def test_a_bonds_refund() -> None:
+    async with world() as it:
+        await it.funded("alice")
+        (bond,) = it.traders["alice"].bonds()
+        with every_cut(it, "alice") as cuts:
             await it.pass_locks(bond.lock_time)
-            for _ in range(4):
-                await it.clock.advance(30)
-                await it.mine()
-                if it.fuses["alice"].burnt:
-                    break
-            burnt = it.fuses["alice"].burnt
-            if burnt:
-                await it.restart("alice")
-            await it.settle(lambda it=it: refunded(it))  # type: ignore[misc]
+            await pass_rounds(it, "alice", 4, seconds=30)
+            await it.restart("alice")
+            await it.settle(lambda: refunded(it))
             balance = it.traders["alice"].wallet("btc").balance()
             assert balance.total == FUNDS - paid_fees(it, "alice")["btc"]
             assert_nothing_signed_twice(it, "alice")
-            if not burnt:
-                break
-    assert cuts > 4, "the story has more operations than that"
+    assert cuts.made > 8, "the story has more moments than that"
 
 
 def refunded(it: World) -> bool:
@@ -264,12 +227,10 @@ def refunded(it: World) -> bool:
 
 @pytest.mark.parametrize("story", [order, several])
 async def test_ordering(story: Story) -> None:
-    cuts = 0
-    while True:
-        cuts += 1
-        async with world() as it:
-            await it.funded("alice")
-            failed = await cut(it, story, cuts)
+    async with world() as it:
+        await it.funded("alice")
+        with every_cut(it, "alice") as cuts:
+            await tell(it, story)
             alice = it.traders["alice"]
             await it.close_epoch()
             assert {each.status for each in alice.orders()} <= {"booked", "failed"}
@@ -278,35 +239,27 @@ async def test_ordering(story: Story) -> None:
             for each in booked:
                 await it.call(alice.cancel(each.order_id))
             await it.close_epoch()
-            await it.until(lambda alice=alice: alice.wallet("ltc").balance().locked == 0)  # type: ignore[misc]
+            await it.until(lambda: alice.wallet("ltc").balance().locked == 0)
             assert alice.wallet("ltc").balance().available == FUNDS - paid_fees(it, "alice")["ltc"]
             assert_nothing_signed_twice(it, "alice")
-            if not failed:
-                break
-    assert cuts > 4, "the story has more operations than that"
+    assert cuts.made > 5, "the story has more moments than that"
 
 
 def settled(it: World) -> bool:
     return all(swap.outcome for swap in it.traders["alice"].swaps())
 
 
-@MOMENTS
-async def test_a_match_and_its_acknowledgement(before: bool) -> None:
+async def test_a_match_and_its_acknowledgement() -> None:
     """A match that was not acknowledged is revoked by the server; one that was is settled. No coin is lost."""
-    cuts = 0
-    while True:
-        cuts += 1
-        async with world() as it:
-            alice, bob = await it.funded("alice", "bob")
-            await it.call(alice.limit(MARKET, Side.SELL, LOT, RATE))
-            await it.close_epoch()
-            await it.call(bob.limit(MARKET, Side.BUY, LOT, RATE))
-            it.fuses["alice"].light(cuts, before=before)
+    async with world() as it:
+        alice, bob = await it.funded("alice", "bob")
+        await it.call(alice.limit(MARKET, Side.SELL, LOT, RATE))
+        await it.close_epoch()
+        await it.call(bob.limit(MARKET, Side.BUY, LOT, RATE))
+        with every_cut(it, "alice") as cuts:
             closing = asyncio.ensure_future(it.server.close_epoch())
             await it.clock.advance(0.5)
             closing.cancel()
-            if not it.fuses["alice"].burnt:
-                break
             await it.restart("alice")
             (match,) = it.server.matches.values()
             acknowledged = all(match.addresses)
@@ -320,4 +273,4 @@ async def test_a_match_and_its_acknowledgement(before: bool) -> None:
                 assert not acknowledged
                 assert it.total("alice")["ltc"] == FUNDS
             assert_nothing_signed_twice(it, "alice")
-    assert cuts > 3, "the story has more operations than that"
+    assert cuts.made > 6, "the story has more moments than that"

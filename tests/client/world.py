@@ -38,6 +38,8 @@ PIECES = 4
 LOCKS = LockConfig(maker=1200, taker=480)
 """Short, so that not every story waits for a virtual day."""
 RATE = 250_000
+TURNS = 1000
+"""Turns of the loop after which time goes on all the same."""
 SYMBOLS = {LTC: "ltc", BTC: "btc"}
 
 
@@ -46,40 +48,42 @@ class BurntError(StoreError):
 
 
 class Fuse:
-    """Burns after so many more writes and broadcasts: from then on the trader has no effect on the world.
-
-    `before` says whether the last of them still happens.
-    """
+    """Once it burns, the trader has no effect on the world any more."""
 
     def __init__(self) -> None:
-        self.left = 10**9
-        self.before = True
         self.burnt = False
+        self.goes: Callable[[bool], bool] = _stays
+        """Asked before (True) and after (False) each write and broadcast whether the power goes now."""
+        self.effects = 0
+        """Writes, broadcasts and messages to the server so far."""
         self.sent: list[tuple[int, bytes]] = []
         """Asset and raw transaction of every broadcast that reached the network."""
         self.pauses: list[float] = []
         """Seconds that each of the next broadcasts is on its way to the network."""
 
-    def light(self, operations: int, *, before: bool) -> None:
-        self.left, self.before, self.burnt = operations, before, False
+    def renew(self) -> None:
+        """The power is back, and stays."""
+        self.burnt, self.goes = False, _stays
 
-    @contextmanager
-    def spend(self, operations: int = 1) -> Iterator[None]:
-        """One write or broadcast; 0 operations for what changes nothing."""
+    def hold(self) -> None:
+        """Raises BurntError once it has burnt."""
         if self.burnt:
             raise BurntError("burnt")
-        self.left -= operations
-        if self.left > 0:
-            yield
-            return
-        self.burnt = True
-        if not self.before:
-            yield
-        raise BurntError("burnt")
+
+    def moment(self, *, before: bool) -> None:
+        """A write or broadcast is about to happen, or has just happened. Raises BurntError."""
+        self.hold()
+        self.effects += not before
+        self.burnt = self.goes(before)
+        self.hold()
+
+
+def _stays(_before: bool) -> bool:
+    return False
 
 
 class FusedStore(MemoryStore):
-    """A store on a fuse: each outermost commit that writes something is one operation."""
+    """A store on a fuse: each outermost commit that writes something is one write."""
 
     def __init__(self, fuse: Fuse) -> None:
         super().__init__()
@@ -117,21 +121,16 @@ class FusedStore(MemoryStore):
     def _outermost(self) -> Iterator[None]:
         self._writes = False
         with super().transaction():
-            if self._fuse.burnt:
-                raise BurntError("burnt")
+            self._fuse.hold()
             yield
-            if self._writes and self._fuse.before:
-                self._burn()
-        if self._writes and not self._fuse.before:
-            self._burn()
-
-    def _burn(self) -> None:
-        with self._fuse.spend():
-            pass
+            if self._writes:
+                self._fuse.moment(before=True)
+        if self._writes:
+            self._fuse.moment(before=False)
 
 
 class FusedView(ChainView):
-    """A chain view on a fuse: each broadcast of something new is one operation.
+    """A chain view on a fuse: each broadcast of something new is one.
 
     Its node wants `floor` atoms per vbyte.
     """
@@ -144,11 +143,15 @@ class FusedView(ChainView):
             raise RejectedError("blockchain.transaction.broadcast", 1, "mempool min fee not met")
         if self.fuse.pauses:
             await self._clock.sleep(self.fuse.pauses.pop(0))
+        self.fuse.hold()
         sending = (self.coin.asset_id, raw)
-        with self.fuse.spend(0 if sending in self.fuse.sent else 1):
-            txid = await super().broadcast(raw)
-            self.fuse.sent.append(sending)
-            return txid
+        if sending in self.fuse.sent:
+            return await super().broadcast(raw)
+        self.fuse.moment(before=True)
+        txid = await super().broadcast(raw)
+        self.fuse.sent.append(sending)
+        self.fuse.moment(before=False)
+        return txid
 
 
 class FusedLink:
@@ -161,6 +164,7 @@ class FusedLink:
     async def send(self, frame: bytes) -> None:
         if self._fuse.burnt:
             raise LinkClosedError("burnt")
+        self._fuse.effects += 1
         await self._link.send(frame)
 
     async def receive(self) -> bytes:
@@ -170,6 +174,17 @@ class FusedLink:
         await self._link.close()
 
 
+class WorldClock(VirtualClock):
+    """Goes on once no task has anything left to do, which is soon: nothing comes from outside of this world's loop."""
+
+    async def _settle(self) -> None:
+        ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+            if not ready:
+                return
+
+
 class World:
     """Everything, and the verbs of the stories."""
 
@@ -177,7 +192,7 @@ class World:
         self.chains = {asset: SimulatedChain(coin(symbol, "regtest")) for asset, symbol in SYMBOLS.items()}
         for chain in self.chains.values():
             chain.mine(130)
-        self.clock = VirtualClock(self.chains[BTC].headers[-1].time * 1000)
+        self.clock = WorldClock(self.chains[BTC].headers[-1].time * 1000)
         self.electrum = {asset: SimulatedServer(chain) for asset, chain in self.chains.items()}
         self.min_rate = dict.fromkeys(SYMBOLS, 1)
         """Atoms per vbyte below which a chain's mempool takes nothing, by asset."""
@@ -222,9 +237,9 @@ class World:
         self._listeners.pop(name).cancel()
 
     async def restart(self, name: str) -> Trader:
-        """After a burnt fuse: end what is left of the trader and start it from what was stored."""
+        """End what is left of the trader and start it from what was stored; its power stays from now on."""
         await self.stop(name)
-        self.fuses[name].light(10**9, before=False)
+        self.fuses[name].renew()
         return await self.start(name)
 
     crash = stop  # The store is written through, so a stop that saves nothing is a crash.

@@ -1,7 +1,8 @@
 """A chain that obeys its script: blocks on command, a mempool, reorgs. For tests and simulations; regtest coins only.
 
-It is a slow and plain model of a node with an index: everything is recomputed from the blocks whenever something
-changed. Signatures are not checked, real nodes do that in other tests; amounts, double spends, fees and lock times are.
+It is a plain model of a node with an index: what the mempool adds to the blocks is recomputed whenever something
+changed, and all of it when blocks are taken away. Signatures are not checked, real nodes do that in other tests;
+amounts, double spends, fees and lock times are.
 
 >>> from twinlock.chain.coins import coin
 >>> chain = SimulatedChain(coin("btc", "regtest"))
@@ -14,7 +15,7 @@ changed. Signatures are not checked, real nodes do that in other tests; amounts,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from twinlock.chain.coins import Coin
@@ -62,6 +63,7 @@ class SimulatedChain:
         self.mempool: dict[str, Tx] = {}
         self.listeners: list[Callable[[], None]] = []
         self._mined = 0
+        self._of_blocks = _Index()
         self._index: _Index | None = None
 
     @property
@@ -152,19 +154,19 @@ class SimulatedChain:
     def history(self, script: bytes) -> list[HistoryItem]:
         """In the protocol's order."""
         index = self._indexed()
-        entries = index.touched.get(sha256(script).digest()[::-1].hex(), [])
+        entries = index.touched.get(sha256(script).digest()[::-1].hex(), ())
         return index.sorted_history(entries, self._fee)
 
     def history_of(self, key: str) -> list[HistoryItem]:
         """The same by scripthash."""
         index = self._indexed()
-        return index.sorted_history(index.touched.get(key, []), self._fee)
+        return index.sorted_history(index.touched.get(key, ()), self._fee)
 
     def unspent_of(self, key: str) -> list[tuple[CoinPoint, int, int]]:
         """(point, value, height) of a scripthash's unspent outputs, blocks first; height 0 in the mempool."""
         index = self._indexed()
         found = []
-        for txid in index.touched.get(key, []):
+        for txid in index.touched.get(key, ()):
             tx = index.txs[txid]
             for place, out in enumerate(tx.outputs):
                 point = CoinPoint(tx.hash, place)
@@ -187,6 +189,7 @@ class SimulatedChain:
         assert 0 < count <= self.height, "the genesis block stays"
         returned = [tx for block in self.blocks[-count:] for tx in block[1:]]
         del self.blocks[-count:], self.headers[-count:]
+        self._of_blocks = _Index()
         self.mempool = {tx.txid: tx for tx in returned} | self.mempool
         self._prune()
 
@@ -228,7 +231,9 @@ class SimulatedChain:
 
     def _indexed(self) -> _Index:
         if self._index is None:
-            self._index = _Index(self.blocks, list(self.mempool.values()))
+            for height in range(self._of_blocks.blocks, len(self.blocks)):
+                self._of_blocks.add_block(self.blocks[height])
+            self._index = self._of_blocks.with_mempool(self.mempool)
         return self._index
 
     def _changed(self) -> None:
@@ -238,25 +243,36 @@ class SimulatedChain:
 
 
 class _Index:
-    """What a node and an indexer know, derived from all blocks and the mempool at once."""
+    """What a node and an indexer know of the blocks so far, and of a mempool on top of them."""
 
-    def __init__(self, blocks: list[list[Tx]], mempool: list[Tx]) -> None:
+    def __init__(self) -> None:
+        self.blocks = 0
         self.txs: dict[str, Tx] = {}
         self.heights: dict[str, int] = {}
         self.order: dict[str, int] = {}
         self.outputs: dict[CoinPoint, TxOut] = {}
         self.spenders: dict[CoinPoint, str] = {}
-        self.touched: dict[str, list[str]] = {}
-        for height, block in enumerate(blocks):
-            for tx in block:
-                self.heights[self._add(tx)] = height
-        for tx in mempool:
-            self._add(tx)
+        self.touched: dict[str, tuple[str, ...]] = {}
 
-    def _add(self, tx: Tx) -> str:
-        """The transaction's ID, which is dear to compute: stories rebuild the index hundreds of times."""
-        tx_hash = tx.hash
-        txid = tx_hash[::-1].hex()
+    def add_block(self, txs: list[Tx]) -> None:
+        for tx in txs:
+            txid = tx.txid
+            self._add(tx, txid)
+            self.heights[txid] = self.blocks
+        self.blocks += 1
+
+    def with_mempool(self, mempool: dict[str, Tx]) -> _Index:
+        """A copy that knows these too, by their IDs."""
+        copy = _Index()
+        copy.blocks = self.blocks
+        copy.txs, copy.heights, copy.order = self.txs.copy(), self.heights.copy(), self.order.copy()
+        copy.outputs, copy.spenders, copy.touched = self.outputs.copy(), self.spenders.copy(), self.touched.copy()
+        for txid, tx in mempool.items():
+            copy._add(tx, txid)
+        return copy
+
+    def _add(self, tx: Tx, txid: str) -> None:
+        tx_hash = bytes.fromhex(txid)[::-1]
         self.txs[txid] = tx
         self.order[txid] = len(self.order)
         scripts = set()
@@ -269,10 +285,10 @@ class _Index:
                 scripts.add(self.outputs[point].script)
         for script in scripts:
             if not is_unspendable(script):
-                self.touched.setdefault(sha256(script).digest()[::-1].hex(), []).append(txid)
-        return txid
+                key = sha256(script).digest()[::-1].hex()
+                self.touched[key] = (*self.touched.get(key, ()), txid)
 
-    def sorted_history(self, txids: list[str], fee: Callable[[Tx], int]) -> list[HistoryItem]:
+    def sorted_history(self, txids: Sequence[str], fee: Callable[[Tx], int]) -> list[HistoryItem]:
         mined = [HistoryItem(t, self.heights[t]) for t in txids if t in self.heights]
         waiting = [
             HistoryItem(t, -1 if self._unsafe(self.txs[t]) else 0, fee(self.txs[t]))

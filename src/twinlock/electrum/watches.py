@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -29,7 +29,10 @@ AT_ONCE = 8
 
 @dataclass(eq=False)
 class _Watched:
-    """One script. generation: of the connection that it is subscribed on, -1 for none. version counts its states."""
+    """One script. generation: of the connection that it is subscribed on, -1 for none. version counts its states.
+
+    news: set at the next state or error, and replaced then.
+    """
 
     script: bytes
     key: str
@@ -41,6 +44,7 @@ class _Watched:
     state: ScriptState | None = None
     error: ServerError | None = None
     version: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Watches:
@@ -118,7 +122,7 @@ class Watches:
                     seen = watched.version
                     yield watched.state
                 else:
-                    await self.news()
+                    await watched.news.wait()
         finally:
             watched.users -= 1
             if not watched.users:
@@ -135,7 +139,7 @@ class Watches:
             # A transaction mined again at the same height leaves the status as it was, yet needs a new proof.
             if watched.state is not None and watched.state.reaches_above(kept):
                 watched.stale = True
-        self._publish()
+        self._news = _told(self._news)
 
     async def _subscribe(self, batcher: Batcher) -> None:
         generation = self._generation
@@ -175,12 +179,19 @@ class Watches:
         if before is None or (before.history, before.older) != (state.history, state.older):
             watched.state = state
             watched.version += 1
-            self._publish()
+            self._publish(watched)
 
     def _fail(self, watched: _Watched, error: ServerError) -> None:
         watched.error, watched.stale = error, False
-        self._publish()
+        self._publish(watched)
 
-    def _publish(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+    def _publish(self, watched: _Watched) -> None:
+        # Not to those who wait for another script: of a big wallet thousands do.
+        watched.news = _told(watched.news)
+        self._news = _told(self._news)
+
+
+def _told(news: asyncio.Event) -> asyncio.Event:
+    """Wake all who wait for this; the next ones wait for what is returned."""
+    news.set()
+    return asyncio.Event()

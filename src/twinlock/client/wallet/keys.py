@@ -131,7 +131,7 @@ class WalletKeys:
 
     def address(self, branch: int, index: int) -> str:
         """The address at a path."""
-        return self._address(self.script((branch, index)))
+        return self.address_of(self.script((branch, index)))
 
     def origin(self, path: KeyPath) -> tuple[bytes, Origin]:
         """The public key (33 bytes) at a path and the way to it, as signers want to know them."""
@@ -155,9 +155,10 @@ class WalletKeys:
 
     def swap_address(self, match_id: bytes, purpose: SwapPurpose) -> str:
         """The address that stands for that key in a contract."""
-        return self._address(script.p2wpkh(hash160(self.swap_key(match_id, purpose).public)))
+        return self.address_of(script.p2wpkh(hash160(self.swap_key(match_id, purpose).public)))
 
-    def _address(self, output: bytes) -> str:
+    def address_of(self, output: bytes) -> str:
+        """The address of an output script that `script` gave."""
         address = script_to_address(self.coin, output)
         assert address is not None, "light wallets are for coins with segwit"
         return address

@@ -122,7 +122,8 @@ class Purse:
         lowest = self.scanner.last_used[branch] + 1
         index = max(lowest, self.journal.handed_out().get(branch, 0))
         path = branch, index if index < lowest + self._gap_limit else lowest
-        return Place(path, self.keys.script(path), self.keys.address(*path))
+        script = self.keys.script(path)
+        return Place(path, script, self.keys.address_of(script))
 
     def take(self, place: Place) -> None:
         """It is handed out, and watched."""

@@ -112,7 +112,7 @@ class Scanner:
         for index in range(self._watched[branch], wanted):
             path = (branch, index)
             script = self._keys.script(path)
-            self._ledger.own(script, path, self._keys.address(branch, index), outside=self._keys.outside(path))
+            self._ledger.own(script, path, self._keys.address_of(script), outside=self._keys.outside(path))
             self.watch(script)
         self._watched[branch] = max(self._watched[branch], wanted)
 
