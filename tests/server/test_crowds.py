@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from http import HTTPStatus
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from tests.server.conftest import LOT, LTC, MARKET, RATE, Exchange, until
 
+from twinlock.gate.waiting_room import WaitingRoom
 from twinlock.protocol import routes
 from twinlock.protocol.constants import PING_MS
 from twinlock.protocol.limits import ALLOWANCES, MAX_SEND_QUEUE, QUARANTINE_MS, Meter
+from twinlock.protocol.messages.book import BookSubscription
 from twinlock.protocol.orders import Side
 from twinlock.seams import VirtualClock
 from twinlock.server.comms.channel import Channel
 from twinlock.server.comms.frames import Opcode, encode
-from twinlock.server.comms.hub import Hub
-from twinlock.server.comms.link import INBOX_HIGH, MAX_SEND_BYTES, PONG_WAIT_S, READ_WAIT_S, WRITE_WAIT_S, Link
+from twinlock.server.comms.hub import Call, Hub
+from twinlock.server.comms.link import (
+    INBOX_HIGH,
+    LONG_WAIT_S,
+    MAX_SEND_BYTES,
+    PONG_WAIT_S,
+    PORTION,
+    READ_WAIT_S,
+    WRITE_WAIT_S,
+    Link,
+)
+from twinlock.server.comms.listener import Conversation
+from twinlock.server.comms.outgoing import Spliced
 
 pytestmark = pytest.mark.anyio
 
@@ -27,17 +42,21 @@ CROWD = 1_000
 class Wire(asyncio.Transport):
     """A transport that counts. One whose peer does not read asks for a pause as soon as it holds anything."""
 
-    def __init__(self, link: Link, *, reads: bool = True) -> None:
+    def __init__(self, link: Link, *, reads: bool = True, keeps: bool = False) -> None:
         super().__init__()
+        self.keeps = keeps
         self.link = link
         self.reads = reads
         self.held = self.writes = 0
         self.last = b""
+        self.seen = bytearray()
         self.closed = self.receiving = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         self.writes += 1
         self.last = bytes(data)
+        if self.keeps:
+            self.seen += data
         if not self.reads:
             self.held += len(data)
             self.link.pause_writing()
@@ -56,6 +75,17 @@ class Wire(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.receiving = True
+
+
+class Cut(asyncio.Transport):
+    """A transport that tells when it was cut."""
+
+    def __init__(self, lost: asyncio.Future[None]) -> None:
+        super().__init__()
+        self._lost = lost
+
+    def abort(self) -> None:
+        self._lost.set_result(None)
 
 
 def crowd(hub: Hub, clock: VirtualClock, *, reads: bool = True) -> list[Wire]:
@@ -139,16 +169,94 @@ async def test_links_that_read_nothing_hold_a_bounded_queue_and_do_not_slow_the_
 
 
 async def test_answers_wait_for_a_link_up_to_so_many_bytes(hub: Hub, clock: VirtualClock) -> None:
-    """A few small questions have answers of megabytes."""
+    """What is sent to it unasked, and the one answer that may be larger than all of that."""
     [deaf] = crowd(hub, clock, reads=False)[:1]
-    frame = encode(Opcode.TEXT, bytes(8 * 2**20))
-    deaf.link.send_frame(frame)
+    deaf.link.send_frame(encode(Opcode.TEXT, bytes(4 * MAX_SEND_BYTES)))
     await until(lambda: deaf.writes == 1)
-    for _ in range(MAX_SEND_BYTES // len(frame)):
+    frame = encode(Opcode.TEXT, bytes(MAX_SEND_BYTES // 4))
+    for _ in range(4):
         deaf.link.send_frame(frame)
     assert not deaf.closed
     deaf.link.send_frame(frame)
     assert deaf.closed
+
+
+def text(message: bytes) -> bytes:
+    """A short frame of a client, masked with nothing."""
+    return bytes((0x81, 0x80 | len(message))) + bytes(4) + message
+
+
+BOOK = b"[" + b"1," * 2**21 + b"1]"
+
+
+async def long_book(call: Call[BookSubscription]) -> Any:
+    return Spliced(b'{"orders":', BOOK, b"}")
+
+
+async def test_slow_readers_of_a_big_book_hold_one_book_together(hub: Hub, clock: VirtualClock) -> None:
+    hub.serve(routes.ORDERBOOK, long_book)
+    deaf = crowd(hub, clock, reads=False)[:100]
+    ask = text(b'{"type":1,"route":"orderbook","id":1,"payload":{"base":2,"quote":0}}')
+    tracemalloc.start()
+    for wire in deaf:
+        for _ in range(20):
+            wire.link.data_received(ask)
+    await until(lambda: all(wire.held for wire in deaf))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < len(deaf) * 4 * PORTION < len(deaf) * len(BOOK) / 10
+    assert all(wire.held < 2 * PORTION for wire in deaf)
+
+
+async def test_a_long_frame_arrives_whole_and_the_next_question_is_answered_after_it(
+    hub: Hub, clock: VirtualClock
+) -> None:
+    hub.serve(routes.ORDERBOOK, long_book)
+    wire = Wire(Link(hub, "10.1.0.1", clock), reads=False, keeps=True)
+    wire.link.connection_made(wire)
+    for number in b"1", b"2":
+        wire.link.data_received(text(b'{"type":1,"route":"orderbook","id":%b,"payload":{"base":2,"quote":0}}' % number))
+    wire.link.send_frame(note := encode(Opcode.TEXT, b"a note"))
+    answers = [
+        encode(Opcode.TEXT, b'{"type":2,"id":%d,"payload":{"result":{"orders":%b}},"sig":""}' % (number, BOOK))
+        for number in (1, 2)
+    ]
+    expected = note + answers[0] + answers[1]
+    await until(lambda: wire.writes > 0)
+    while len(wire.seen) < len(expected):
+        before = len(wire.seen)
+        wire.link.resume_writing()
+        await until(lambda before=before: len(wire.seen) > before)  # type: ignore[misc]
+    assert bytes(wire.seen) == expected
+
+
+async def test_who_reads_a_long_frame_too_slowly_is_cut(hub: Hub, clock: VirtualClock) -> None:
+    hub.serve(routes.ORDERBOOK, long_book)
+    [slow] = crowd(hub, clock, reads=False)[:1]
+    slow.link.data_received(text(b'{"type":1,"route":"orderbook","id":1,"payload":{"base":2,"quote":0}}'))
+    await until(lambda: slow.writes > 0)
+    began = clock.monotonic()
+    while not slow.closed:
+        await clock.advance(WRITE_WAIT_S - 1)
+        slow.link.resume_writing()
+        slow.link.tick(clock.monotonic())
+    assert LONG_WAIT_S < clock.monotonic() - began < LONG_WAIT_S + WRITE_WAIT_S
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_who_does_not_read_what_it_asked_over_http_is_cut(reads: bool) -> None:
+    lost = asyncio.get_running_loop().create_future()
+    conversation = Conversation(asyncio.Protocol(), WaitingRoom(1), patience=0)
+    wire = Cut(lost)
+    conversation.connection_made(wire)
+    conversation.pause_writing()
+    if reads:
+        conversation.resume_writing()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert lost.done() is not reads
 
 
 async def test_a_flood_is_not_read_further_than_the_inbox(hub: Hub, clock: VirtualClock) -> None:

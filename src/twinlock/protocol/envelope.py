@@ -116,7 +116,13 @@ def request(id_: int, route: str, payload: object = None) -> bytes:
 
 def response(id_: int, result: object) -> bytes:
     """The frame of a success."""
-    return b'{"type":2,"id":%d,"payload":{"result":%b},"sig":""}' % (id_, wire.encode(result))
+    before, after = around_result(id_)
+    return b"%b%b%b" % (before, wire.encode(result), after)
+
+
+def around_result(id_: int) -> tuple[bytes, bytes]:
+    """What stands before and after the result in the frame of a success."""
+    return b'{"type":2,"id":%d,"payload":{"result":' % id_, b'},"sig":""}'
 
 
 def error_response(id_: int, error: RpcError) -> bytes:

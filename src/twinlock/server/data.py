@@ -16,7 +16,6 @@ from twinlock.protocol.messages.book import (
     BookUnsubscription,
     Candles,
     CandlesRequest,
-    OrderBook,
     SnapshotSubscription,
     Spot,
 )
@@ -24,6 +23,7 @@ from twinlock.protocol.messages.orders import OPTION_NAMES
 from twinlock.protocol.wire import Hex
 from twinlock.server.assets import AssetBackend
 from twinlock.server.comms.hub import Call, Hub
+from twinlock.server.comms.outgoing import Spliced
 from twinlock.server.config import ServerSection
 from twinlock.server.historian import Historian
 from twinlock.server.market.manager import MarketManager
@@ -112,9 +112,9 @@ class DataDesk:
         """Raises RpcError 38 or 54."""
         return self._historian.candles(self.market(base, quote).terms, bin_size, count)
 
-    async def book(self, base: int, quote: int) -> OrderBook:
-        """A snapshot without a subscription. Raises RpcError 38."""
-        return await self.market(base, quote).snapshot()
+    async def book(self, base: int, quote: int) -> Spliced:
+        """A snapshot without a subscription, encoded. Raises RpcError 38."""
+        return await self.market(base, quote).spliced()
 
     async def ledger(self, base: int, quote: int, first: int, count: int) -> list[Entry]:
         """Entries of a market's epoch ledger from a number on. Raises RpcError 38."""
@@ -162,7 +162,7 @@ class DataDesk:
         # Clients read the object's members by name; the reference answers none, ours are the last prices.
         return {market.terms.name: self._historian.spot(market.terms) for market in self._markets.values()}
 
-    async def _orderbook(self, call: Call[BookSubscription]) -> OrderBook:
+    async def _orderbook(self, call: Call[BookSubscription]) -> Spliced:
         return await self.market(call.payload.base, call.payload.quote).subscribe(call.link, ledger=call.payload.ledger)
 
     async def _unsubscribe(self, call: Call[BookUnsubscription]) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar, cast
 
 from msgspec import UNSET, Raw
+from msgspec.structs import replace
 
 from twinlock.protocol import routes
 from twinlock.protocol.book import Book
@@ -29,9 +30,12 @@ from twinlock.protocol.orders import CancelOrder, LimitOrder, Order
 from twinlock.protocol.routes import Route
 from twinlock.protocol.wire import EMPTY, Hex, encode
 from twinlock.server.comms.channel import Channel
-from twinlock.server.comms.outgoing import notification_frame
+from twinlock.server.comms.outgoing import Spliced, notification_frame
 
 P = TypeVar("P")
+
+_HOLE = b"\0"
+"""Stands for what is put in later: a byte that JSON never holds."""
 
 
 class BookManager:
@@ -50,27 +54,37 @@ class BookManager:
         self._recent: deque[tuple[int, int, int]] = deque(maxlen=RECENT_MATCHES)
         self._encoded: dict[bytes, bytes] = {}
         """The notes of booked orders, as they were last asked for."""
-        self._orders: Raw | None = None
+        self._orders: bytes | None = None
         """All of them together, until the book changes."""
         self._depth: tuple[list[tuple[int, int]], list[tuple[int, int]]] | None = None
 
     def snapshot(self, epoch: int, base_fee_rate: int, quote_fee_rate: int) -> OrderBook:
-        """The book as a new subscriber needs it; only to be encoded.
+        """The book as a new subscriber needs it; only to be encoded."""
+        return OrderBook(
+            market=self.market,
+            seq=self._seq,
+            epoch=epoch,
+            orders=cast(list[BookOrder], Raw(self._written())),
+            base_fee_rate=base_fee_rate,
+            quote_fee_rate=quote_fee_rate,
+            recent_matches=list(self._recent),
+        )
+
+    def spliced(self, epoch: int, base_fee_rate: int, quote_fee_rate: int) -> Spliced:
+        """The same, encoded around the orders."""
+        book = self.snapshot(epoch, base_fee_rate, quote_fee_rate)
+        before, after = encode(replace(book, orders=Raw(_HOLE))).split(_HOLE)
+        return Spliced(before, self._written(), after)
+
+    def _written(self) -> bytes:
+        """The orders as JSON.
 
         A thousand subscribers may come at once, after a restart say, and a big book takes a quarter of a second to
         write down: so its orders are written down once, and each of them when it has changed.
         """
         if self._orders is None:
-            self._orders = Raw(b"[" + b",".join([self._encode(order) for order in self._book]) + b"]")
-        return OrderBook(
-            market=self.market,
-            seq=self._seq,
-            epoch=epoch,
-            orders=cast(list[BookOrder], self._orders),
-            base_fee_rate=base_fee_rate,
-            quote_fee_rate=quote_fee_rate,
-            recent_matches=list(self._recent),
-        )
+            self._orders = b"[" + b",".join([self._encode(order) for order in self._book]) + b"]"
+        return self._orders
 
     def _encode(self, order: LimitOrder) -> bytes:
         found = self._encoded.get(order.id)

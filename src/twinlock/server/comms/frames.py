@@ -76,12 +76,16 @@ def encode(opcode: Opcode, payload: bytes = b"") -> bytes:
     >>> encode(Opcode.TEXT, b"hi").hex()
     '81026869'
     """
-    size = len(payload)
+    return head(opcode, len(payload)) + payload
+
+
+def head(opcode: Opcode, size: int) -> bytes:
+    """What comes before a payload of so many bytes."""
     if size < 126:
-        return bytes((0x80 | opcode, size)) + payload
+        return bytes((0x80 | opcode, size))
     if size < 1 << 16:
-        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big") + payload
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2, "big")
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8, "big")
 
 
 def encode_close(code: CloseCode, reason: str = "") -> bytes:

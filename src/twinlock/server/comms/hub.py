@@ -25,7 +25,7 @@ from twinlock.server.comms.addresses import is_loopback
 from twinlock.server.comms.frames import CloseCode
 from twinlock.server.comms.link import Link
 from twinlock.server.comms.meters import Meters
-from twinlock.server.comms.outgoing import answer, complain, notification_frame
+from twinlock.server.comms.outgoing import Spliced, answer, complain, notification_frame
 from twinlock.server.comms.questions import Asked, Questions
 
 P = TypeVar("P")
@@ -52,7 +52,7 @@ class Call(Generic[P]):
     after: list[Callable[[], None]] = field(default_factory=list)
 
 
-Handler = Callable[[Call[P]], Awaitable[R]]
+Handler = Callable[[Call[P]], Awaitable[R | Spliced]]
 
 
 @dataclass(frozen=True, slots=True)

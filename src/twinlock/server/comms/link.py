@@ -1,10 +1,15 @@
-"""One WebSocket connection: frames in order, deadlines, and an outgoing queue that cannot grow without bound."""
+"""One WebSocket connection: frames in order, deadlines, and an outgoing queue that cannot grow without bound.
+
+Whoever does not read is not answered: while bytes wait for a peer, its next message does too. A long frame, such as the
+snapshot of a big book, is the same bytes for all who wait for it, and is handed to the transport in portions.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Iterable
 from typing import Protocol, cast
 
 from twinlock.protocol.constants import PING_MS, PONG_WAIT_MS, READ_DEADLINE_MS
@@ -18,8 +23,12 @@ PING_PERIOD_S = PING_MS / 1000 - 2
 PONG_WAIT_S = PONG_WAIT_MS / 1000
 READ_WAIT_S = READ_DEADLINE_MS / 1000
 WRITE_WAIT_S = 5.0
-MAX_SEND_BYTES = 64 * 2**20
-"""Bytes of answers that wait for one link. A snapshot of a big book has megabytes, and a few messages ask for many."""
+LONG_WAIT_S = 30.0
+"""How long a peer may take to read a long frame."""
+MAX_SEND_BYTES = 4 * 2**20
+"""Bytes of a link's own that may wait when more is sent to it: an answer, or what we ask it."""
+PORTION = 2**16
+"""Bytes that a transport is given at a time of a long frame; it copies what it cannot send at once."""
 # Messages read but not yet handled; above it we stop reading, and TCP makes the peer wait.
 INBOX_HIGH, INBOX_LOW = 64, 16
 
@@ -65,8 +74,9 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._inbox: deque[bytes] = deque()
         self._pump: asyncio.Task[None] | None = None
-        self._outbox: deque[bytes] = deque()
+        self._outbox: deque[bytes | memoryview] = deque()
         self._held = 0
+        self._long_since: float | None = None
         self._flush_due = False
         self._paused_since: float | None = None
         self._reading = True
@@ -82,10 +92,21 @@ class Link(asyncio.Protocol):
 
     def send_frame(self, frame: bytes) -> None:
         """Queue one encoded frame. Several frames of one turn of the loop become one write."""
-        self.queue(frame)
-        self._held += len(frame)
         if self._held > MAX_SEND_BYTES:
             self.abort()
+        self.queue(frame)
+        self._held += len(frame)
+        self._flush_soon()
+
+    def send_long(self, pieces: Iterable[bytes]) -> None:
+        """Queue one encoded frame in pieces, which others may share: none is copied before the peer reads."""
+        for piece in pieces:
+            self.queue(piece)
+        if self._long_since is None:
+            self._long_since = self._clock.monotonic()
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self.is_open and not self._flush_due and self._paused_since is None:
             self._flush_due = True
             asyncio.get_running_loop().call_soon(self.flush)
@@ -104,11 +125,13 @@ class Link(asyncio.Protocol):
             self._write_queued()
 
     def close(self, code: CloseCode, reason: str = "") -> None:
-        """Say goodbye and close once what was queued is out."""
+        """Say goodbye and close once what was queued is out; who is amid a long frame would not hear it in time."""
+        if self._long_since is not None:
+            self.abort()
         if not self.is_open or self._transport is None:
             return
         self._outbox.append(encode_close(code, reason))
-        self._write_queued()
+        self._write_all()
         self._lost()
         self._transport.close()
 
@@ -123,7 +146,7 @@ class Link(asyncio.Protocol):
         self.last_tick = now
         if now >= self._deadline:
             self.close(CloseCode.GOING_AWAY, "no sign of life")
-        elif self._paused_since is not None and now - self._paused_since > WRITE_WAIT_S:
+        elif self._slow(now):
             self.abort()
         elif now >= self._next_ping:
             # Never a payload: the Go client answers every ping with an empty pong (section 12, trap 13).
@@ -165,8 +188,7 @@ class Link(asyncio.Protocol):
             case Opcode.TEXT:
                 self._inbox.append(event.data)
                 self._throttle()
-                if self._pump is None:
-                    self._pump = asyncio.get_running_loop().create_task(self._handle_inbox())
+                self._start_pump()
             case Opcode.PING:
                 self.send_frame(encode(Opcode.PONG, event.data))
             case Opcode.PONG:
@@ -174,9 +196,13 @@ class Link(asyncio.Protocol):
             case Opcode.CLOSE:
                 self.close(CloseCode.NORMAL)
 
+    def _start_pump(self) -> None:
+        if self._pump is None and self._inbox and not self._behind:
+            self._pump = asyncio.get_running_loop().create_task(self._handle_inbox())
+
     async def _handle_inbox(self) -> None:
-        """Handle what was read, strictly in order, then end: an idle link has no task."""
-        while self._inbox and self.is_open:
+        """Handle what was read, strictly in order, then end: an idle link has no task, nor has one that is behind."""
+        while self._inbox and self.is_open and not self._behind:
             await self.owner.handle(self, self._inbox.popleft())
             self._deadline = self._clock.monotonic() + READ_WAIT_S
             self._throttle()
@@ -192,18 +218,51 @@ class Link(asyncio.Protocol):
             self._reading = True
             self._transport.resume_reading()
 
+    @property
+    def _behind(self) -> bool:
+        """Whether the peer has much to read before it is answered again."""
+        return self._paused_since is not None or self._long_since is not None or self._held > PORTION
+
+    def _slow(self, now: float) -> bool:
+        paused, long = self._paused_since, self._long_since
+        return (paused is not None and now - paused > WRITE_WAIT_S) or (long is not None and now - long > LONG_WAIT_S)
+
     def _write_queued(self) -> None:
+        """All that is queued; of what holds a long frame as much as the peer reads."""
+        transport = self._transport
+        while self._long_since is not None and self._paused_since is None:
+            if transport is None or transport.is_closing():
+                return
+            transport.write(self._portion())
+        if self._paused_since is None:
+            self._write_all()
+            self._start_pump()
+
+    def _write_all(self) -> None:
         if self._outbox and self._transport is not None:
             data = self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)
             self._outbox.clear()
             self._held = 0
             self._transport.write(data)
 
+    def _portion(self) -> bytes:
+        """The next bytes of what is queued. With the last of them there is no long frame any more."""
+        portion = bytearray()
+        while self._outbox and len(portion) < PORTION:
+            piece, room = self._outbox.popleft(), PORTION - len(portion)
+            portion += piece[:room]
+            if len(piece) > room:
+                self._outbox.appendleft(memoryview(piece)[room:])
+        if not self._outbox:
+            self._long_since, self._held = None, 0
+        return bytes(portion)
+
     def _lost(self) -> None:
         if not self.is_open:
             return
         self.is_open = False
         self._outbox.clear()
+        self._held, self._long_since = 0, None
         self._inbox.clear()
         for membership in tuple(self.memberships):
             membership.discard(self)

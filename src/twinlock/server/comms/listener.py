@@ -28,6 +28,7 @@ from twinlock.server.comms.link import Link, LinkOwner
 
 HEAD_LIMIT = 16_384
 HEAD_WAIT_S = HANDSHAKE_SECONDS
+UNREAD_WAIT_S = 30.0
 WEBSOCKET_PATH = "/ws"
 FEED_PATH = "/api/v1/ws"
 
@@ -175,18 +176,26 @@ class Connection(asyncio.Protocol):
 
 
 class Conversation(asyncio.Protocol):
-    """Plain HTTP, in the waiting room to its end: what is idle, or reads nothing, makes room for who comes."""
+    """Plain HTTP, in the waiting room to its end: what is idle, or reads nothing, makes room for who comes.
 
-    def __init__(self, http: asyncio.Protocol, room: WaitingRoom) -> None:
+    patience: seconds that a peer may take until it reads on.
+    """
+
+    def __init__(self, http: asyncio.Protocol, room: WaitingRoom, patience: float = UNREAD_WAIT_S) -> None:
         self._http = http
         self._room = room
+        self._patience = patience
+        self._abort: Callable[[], None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._room.enter(self, peer_address(transport), cast(asyncio.Transport, transport).abort)
+        self._abort = cast(asyncio.Transport, transport).abort
+        self._room.enter(self, peer_address(transport), self._abort)
         self._http.connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._room.leave(self)
+        self._stop_timer()
         self._http.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -196,10 +205,18 @@ class Conversation(asyncio.Protocol):
         return self._http.eof_received()
 
     def pause_writing(self) -> None:
+        if self._abort is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._patience, self._abort)
         self._http.pause_writing()
 
     def resume_writing(self) -> None:
+        self._stop_timer()
         self._http.resume_writing()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def peer_address(transport: asyncio.BaseTransport) -> str:

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from twinlock.protocol import envelope
 from twinlock.protocol.codes import RpcError
 from twinlock.protocol.routes import Route
-from twinlock.server.comms.frames import Opcode, encode
+from twinlock.server.comms.frames import Opcode, encode, head
 from twinlock.server.comms.link import Link
 
 P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True)
+class Spliced:
+    """A result whose long part many answers share, and none of them copies: JSON in three pieces."""
+
+    before: bytes
+    shared: bytes
+    after: bytes
+
+    def __len__(self) -> int:
+        return len(self.before) + len(self.shared) + len(self.after)
 
 
 def text_frame(message: bytes) -> bytes:
@@ -25,7 +38,12 @@ def notification_frame(route: Route[P, None], payload: P) -> bytes:
 
 def answer(link: Link, number: int, result: Any) -> None:
     """Answer the request of that number."""
-    link.send_frame(text_frame(envelope.response(number, result)))
+    if isinstance(result, Spliced):
+        before, after = envelope.around_result(number)
+        opening = head(Opcode.TEXT, len(before) + len(result) + len(after)) + before
+        link.send_long((opening + result.before, result.shared, result.after + after))
+    else:
+        link.send_frame(text_frame(envelope.response(number, result)))
 
 
 def complain(link: Link, number: int, error: RpcError) -> None:

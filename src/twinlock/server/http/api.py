@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlencode
 
 import msgspec
@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
@@ -20,8 +20,10 @@ from uvicorn.server import ServerState
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.wire import encode
 from twinlock.server.comms.hub import Hub
+from twinlock.server.comms.link import PORTION
 from twinlock.server.comms.listener import HttpFactory
 from twinlock.server.comms.meters import Granted
+from twinlock.server.comms.outgoing import Spliced
 from twinlock.server.data import DataDesk
 from twinlock.server.http.asyncapi import asyncapi_document
 from twinlock.server.http.errors import ApiError, InternalError, data_api_off
@@ -129,12 +131,25 @@ def _query(operation: Operation, request: Request) -> Query:
 
 
 def _response(operation: Operation, request: Request, answer: Answer) -> Response:
-    body = answer.body if isinstance(answer.body, bytes) else encode(answer.body) + b"\n"
-    response = Response(body, media_type=f"{operation.media}; charset=utf-8")
+    media = f"{operation.media}; charset=utf-8"
+    if isinstance(answer.body, Spliced):
+        length = {"Content-Length": str(len(answer.body) + 1)}
+        response: Response = StreamingResponse(_pieces(answer.body), headers=length, media_type=media)
+    else:
+        body = answer.body if isinstance(answer.body, bytes) else encode(answer.body) + b"\n"
+        response = Response(body, media_type=media)
     if answer.following:
         following = urlencode({**request.query_params, **answer.following})
         response.headers["Link"] = f'<{request.url.path}?{following}>; rel="next"'
     return response
+
+
+async def _pieces(body: Spliced) -> AsyncIterator[bytes]:
+    """So much at a time as the connection may hold: uvicorn waits for the reader in between."""
+    yield body.before
+    for start in range(0, len(body.shared), PORTION):
+        yield body.shared[start : start + PORTION]
+    yield body.after + b"\n"
 
 
 def _refusal(error: RpcError | ApiError, *, reference: bool) -> Response:

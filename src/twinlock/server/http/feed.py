@@ -61,11 +61,13 @@ class _Following:
         """How often there were trades since the start."""
         self.sequence = 0
         self.told: tuple[Levels, Levels] | None = None
+        self._frame = b""
+        """The snapshot of what was told last; empty until somebody asks for it."""
 
     def change(self, stamp: int) -> BookUpdate | None:
         """What changed since the last time, None for nothing; from now on this is what was told."""
         before, now = self.told or ([], []), self.market.public.depth()
-        self.told = now
+        self.tell(now)
         if before == now:
             return None
         self.sequence += 1
@@ -79,11 +81,20 @@ class _Following:
             checksum=checksum(*self._levels(now)),
         )
 
-    def snapshot(self, stamp: int) -> BookSnapshot:
-        """The whole book as it was told last."""
+    def tell(self, book: tuple[Levels, Levels] | None) -> None:
+        """This is what is told last, or nobody is told any more."""
+        self.told, self._frame = book, b""
+
+    def snapshot(self, stamp: int) -> bytes:
+        """The whole book as it was told last: one frame for all who ask before the next change."""
         if self.told is None:
-            self.told = self.market.public.depth()
-        bids, asks = self._levels(self.told)
+            self.tell(self.market.public.depth())
+        if not self._frame:
+            self._frame = text_frame(encode(self._snapshot(stamp)))
+        return self._frame
+
+    def _snapshot(self, stamp: int) -> BookSnapshot:
+        bids, asks = self._levels(self.told or ([], []))
         return BookSnapshot(
             ticker_id=self.units.ticker_id,
             sequence=self.sequence,
@@ -159,18 +170,17 @@ class MarketFeed:
 
     def _begin(self, link: Link, asked: Subscribe, following: _Following, count: int, page: list[Trade]) -> bool:
         """count: of trades before the page was read. False if there were more since."""
-        state: Told
         match asked.channel:
             case "trades" if following.trades != count:
                 return False
             case "trades":
-                state = TradesNote(ticker_id=following.units.ticker_id, trades=page)
+                state = text_frame(encode(TradesNote(ticker_id=following.units.ticker_id, trades=page)))
             case "ticker":
-                state = self._ticker(following)
+                state = text_frame(encode(self._ticker(following)))
             case "book":
                 state = following.snapshot(self._clock.now_ms())
         _send(link, Subscribed(id=asked.id, channel=asked.channel, ticker_id=following.units.ticker_id))
-        _send(link, state)
+        link.send_long((state,))
         following.channels[asked.channel].add(link)
         return True
 
@@ -190,7 +200,7 @@ class MarketFeed:
         """Tell the levels that changed."""
         channel = following.channels["book"]
         if not len(channel):
-            following.told = None
+            following.tell(None)
             return
         update = following.change(self._clock.now_ms())
         if update is not None:

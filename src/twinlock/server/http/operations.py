@@ -22,7 +22,10 @@ LINES = "application/jsonl"
 
 @dataclass(frozen=True)
 class Answer:
-    """body: what `encode` turns into JSON, or bytes of another media type. following: parameters of the next page."""
+    """body: what `encode` turns into JSON, JSON already (`Spliced`), or bytes of another media type.
+
+    following: parameters of the next page.
+    """
 
     body: object
     following: Mapping[str, object] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from twinlock.protocol.wire import Hex
 from twinlock.server.book import BookManager
 from twinlock.server.comms.hub import Call
 from twinlock.server.comms.link import Link
+from twinlock.server.comms.outgoing import Spliced
 from twinlock.server.db import Write
 from twinlock.server.market.arrivals import Arrivals
 from twinlock.server.market.core import MarketCore
@@ -147,7 +148,7 @@ class MarketManager:
         """The status of an active order; None for any other."""
         return self._state.status(order_id) if self.core.find(order_id) is not None else None
 
-    async def subscribe(self, link: Link, *, ledger: bool = False) -> OrderBook:
+    async def subscribe(self, link: Link, *, ledger: bool = False) -> Spliced:
         """The snapshot, and from then on the feed; a snapshot never falls between an epoch's notes.
 
         ledger: whether the link wants the ledger's records too. Raises RpcError 48 while there is no feed.
@@ -158,7 +159,7 @@ class MarketManager:
             self.public.subscribers.add(link)
             if ledger:
                 self.public.ledger_subscribers.add(link)
-            return self._snapshot()
+            return self.public.spliced(*self._moment())
 
     async def between_epochs(self, look: Callable[[], T]) -> T:
         """What `look` sees when all that the book shows is stored and published."""
@@ -168,11 +169,17 @@ class MarketManager:
     async def snapshot(self) -> OrderBook:
         """The book between two epochs."""
         async with self._state.publishing:
-            return self._snapshot()
+            return self.public.snapshot(*self._moment())
 
-    def _snapshot(self) -> OrderBook:
+    async def spliced(self) -> Spliced:
+        """The same, encoded."""
+        async with self._state.publishing:
+            return self.public.spliced(*self._moment())
+
+    def _moment(self) -> tuple[int, int, int]:
+        """The epoch and both fee rates, as a snapshot names them."""
         base, quote = self.services.assets[self.terms.base], self.services.assets[self.terms.quote]
-        return self.public.snapshot(self.now(), base.fee_rate, quote.fee_rate)
+        return self.now(), base.fee_rate, quote.fee_rate
 
     # Schedule
 
