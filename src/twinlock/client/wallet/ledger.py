@@ -7,7 +7,8 @@ is the sum of what the chain (mempool included) shows as unspent on our scripts,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from twinlock.chain.coins import Coin
@@ -60,6 +61,12 @@ class Ledger:
         self._txs: dict[str, Tx] = {}
         self._entries: dict[str, HistoryEntry] = {}
         self._spenders: dict[CoinPoint, set[str]] = {}
+        self._unspent: defaultdict[bytes, set[CoinPoint]] = defaultdict(set)
+        """By script, ours or not, since it may become ours. What is spent is not here: a long history costs nothing."""
+        self._coins: set[CoinPoint] = set()
+        """Of these, the ones whose scripts are ours."""
+        self._held: set[CoinPoint] = set()
+        """Stakes that are not closed."""
         self.tip_height = 0
 
     # What it is told -----------------------------------------------------------------------------------
@@ -67,12 +74,14 @@ class Ledger:
     def own(self, script: bytes, path: KeyPath, address: str, *, outside: bool = False) -> None:
         """Outputs with this script are ours. outside: only a signature from elsewhere can spend them."""
         self._own[script] = path, address
+        self._coins |= self._unspent.get(script, set())
         if outside:
             self._outside.add(script)
 
     def stake(self, point: CoinPoint, terms: StakeTerms) -> None:
         """This output holds our money without being ours."""
         self._stakes[point] = terms
+        (self._held.discard if terms.closed else self._held.add)(point)
 
     def lock(self, point: CoinPoint, reference: str) -> None:
         """Set an output aside, whether it is known yet or not; an empty reference: it may be chosen again."""
@@ -143,14 +152,17 @@ class Ledger:
 
     def coins(self) -> list[OwnCoin]:
         """Unspent outputs of ours, oldest first."""
+        points: defaultdict[str, list[CoinPoint]] = defaultdict(list)
+        for point in self._coins:
+            points[point.txid].append(point)
         coins = []
-        for entry, tx in self._in_order():
+        for entry, tx in self._in_order(txid for txid in points if txid in self._entries):
             trusted = entry.height is not None or self._all_ours(tx)
-            for point, out in _outputs(entry.txid, tx):
-                if out.script in self._own and point not in self._spenders:
-                    state = self._state(point, out, entry, tx, trusted)
-                    path = self._own[out.script][0]
-                    coins.append(OwnCoin(point, out, path, entry.height, state, self._locks.get(point, "")))
+            for point in sorted(points[entry.txid], key=lambda each: each.index):
+                out = tx.outputs[point.index]
+                state = self._state(point, out, entry, tx, trusted)
+                path = self._own[out.script][0]
+                coins.append(OwnCoin(point, out, path, entry.height, state, self._locks.get(point, "")))
         return coins
 
     def wallet_coin(self, coin: OwnCoin) -> WalletCoin:
@@ -162,10 +174,10 @@ class Ledger:
     def stakes(self) -> list[Stake]:
         """Unspent stakes that the chain or the mempool holds."""
         found = []
-        for point, terms in self._stakes.items():
-            entry = self._entries.get(point.txid)
-            # A closed stake's script is watched no longer, so that its spender may be unknown here.
-            if entry is None or terms.closed or point in self._spenders:
+        # A closed stake's script is watched no longer, so that its spender may be unknown here.
+        for point in sorted(self._held):
+            terms, entry = self._stakes[point], self._entries.get(point.txid)
+            if entry is None or point in self._spenders:
                 continue
             value = self._txs[point.txid].outputs[point.index].value
             coin_id = self._family.coin_id(point.txid, point.index)
@@ -192,7 +204,7 @@ class Ledger:
     def payments(self, times: Mapping[int, int], labels: Mapping[str, str]) -> list[Payment]:
         """The history, oldest first. times: block times by height; labels by txid."""
         payments = []
-        for entry, tx in self._in_order():
+        for entry, tx in self._in_order(self._entries):
             came = sum(out.value for out in tx.outputs if out.script in self._own)
             spent = [self.output(txin.point) for txin in tx.inputs]
             went = sum(out.value for out in spent if out is not None and out.script in self._own)
@@ -209,19 +221,43 @@ class Ledger:
         self._txs[txid] = tx
         for txin in tx.inputs:
             self._spenders.setdefault(txin.point, set()).add(txid)
+            self._spent(txin.point)
+        for point, _ in _outputs(txid, tx):
+            self._found(point)
 
     def _drop(self, txid: str) -> None:
         del self._told[txid], self._entries[txid]
+        for point, _ in _outputs(txid, self._txs[txid]):
+            self._spent(point)
         for txin in self._txs.pop(txid).inputs:
             self._spenders[txin.point].discard(txid)
             if not self._spenders[txin.point]:
                 del self._spenders[txin.point]
+                self._found(txin.point)
 
-    def _in_order(self) -> Iterator[tuple[HistoryEntry, Tx]]:
+    def _found(self, point: CoinPoint) -> None:
+        """An output is there, if its transaction is known and no spender is."""
+        out = self.output(point)
+        if out is None or point in self._spenders:
+            return
+        self._unspent[out.script].add(point)
+        if out.script in self._own:
+            self._coins.add(point)
+
+    def _spent(self, point: CoinPoint) -> None:
+        """An output is there no longer, if it was."""
+        self._coins.discard(point)
+        out = self.output(point)
+        if out is not None and (points := self._unspent.get(out.script)) is not None:
+            points.discard(point)
+            if not points:
+                del self._unspent[out.script]
+
+    def _in_order(self, txids: Iterable[str]) -> Iterator[tuple[HistoryEntry, Tx]]:
         def age(entry: HistoryEntry) -> tuple[bool, int, bool, str]:
             return entry.height is None, entry.height or 0, entry.unsafe, entry.txid
 
-        for entry in sorted(self._entries.values(), key=age):
+        for entry in sorted((self._entries[txid] for txid in txids), key=age):
             yield entry, self._txs[entry.txid]
 
     def _depth(self, entry: HistoryEntry) -> int:

@@ -54,13 +54,18 @@ class OpenStakes:
             if self._ledger.spent_depth(point) >= FINAL_DEPTH:
                 self._journal.close(stake)
                 self._forget(point)
+                self._ledger.stake(point, self._terms(stake))
 
     def _tell(self, stake: StakeRecord) -> None:
         point = self._point(stake.coin_id)
-        self._ledger.stake(point, StakeTerms(stake.stake, stake.lock_time, stake.reference, stake.closed))
+        self._ledger.stake(point, self._terms(stake))
         if not stake.closed:
             self._open[point] = stake
             self._scanner.watch(spend.lock_script(self._coin, stake.script))
+
+    @staticmethod
+    def _terms(stake: StakeRecord) -> StakeTerms:
+        return StakeTerms(stake.stake, stake.lock_time, stake.reference, stake.closed)
 
     def _forget(self, point: CoinPoint) -> None:
         self._scanner.forget(spend.lock_script(self._coin, self._open.pop(point).script))
