@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner
-from tests.cli.client_command import CONFIG, run
+from tests.cli.client_command import CONFIG, init, run
 
 from twinlock.cli.answers import show
 from twinlock.cli.main import main
@@ -37,7 +37,7 @@ def test_init_shows_the_words_once_and_restores_them_elsewhere(folder: Path, tmp
 
 
 def test_what_can_be_looked_at_without_a_daemon(folder: Path) -> None:
-    run(folder, "init")
+    init(folder / "twinlock.toml")
     looks = (
         ["wallet", "show"],
         *([name, "list"] for name in ("swap", "bond", "evidence", "history", "order", "condition")),
@@ -69,7 +69,7 @@ def test_what_a_server_says_in_brackets_is_text(capsys: pytest.CaptureFixture[st
 
 
 def test_trading_needs_the_daemon_and_says_so(folder: Path) -> None:
-    run(folder, "init")
+    init(folder / "twinlock.toml")
     refused = run(folder, "order", "limit", "ltc_btc", "sell", "1", "0.0025")
     assert refused.exit_code != 0
     assert "twinlock client run" in refused.output
@@ -77,7 +77,7 @@ def test_trading_needs_the_daemon_and_says_so(folder: Path) -> None:
 
 def test_a_wrong_password_and_no_seed_are_told(folder: Path) -> None:
     assert "client.no_seed" in run(folder, "wallet", "show").output
-    run(folder, "init")
+    init(folder / "twinlock.toml")
     (folder / "password").write_text("wrong horse")
     assert "store.password" in run(folder, "wallet", "show").output
 
@@ -90,12 +90,12 @@ def test_a_file_of_orders_that_is_none_is_refused_with_what_it_should_look_like(
 
 
 def test_the_status_says_until_when_it_is_safe_to_close(folder: Path) -> None:
-    run(folder, "init")
+    init(folder / "twinlock.toml")
     assert "Safe to close: as long as you like." in run(folder, "status").output
 
 
 def test_a_damaged_or_newer_store_is_told_with_the_way_back(folder: Path) -> None:
-    run(folder, "init")
+    init(folder / "twinlock.toml")
     path = folder / "data" / FILE_NAME
     kept = path.read_bytes()
     with sqlite3.connect(path) as database:

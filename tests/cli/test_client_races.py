@@ -16,6 +16,7 @@ import click
 import msgspec
 import pytest
 from click.testing import CliRunner
+from tests.cli.client_command import init
 
 from twinlock.cli.client import client
 from twinlock.cli.configs import TEMPLATE
@@ -50,9 +51,7 @@ async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
 
 @pytest.mark.anyio
 async def test_a_question_asked_before_the_daemon_is_ready_keeps_neither_from_its_work(folder: Path) -> None:
-    made = await start(folder, "init")
-    await made.communicate()
-    assert made.returncode == 0
+    init(folder / "twinlock.toml")
     daemon, asking = await asyncio.gather(start(folder, "run"), start(folder, "status"))
     out, err = await asking.communicate()
     assert asking.returncode == 0, err.decode()
@@ -66,8 +65,7 @@ async def test_a_question_asked_before_the_daemon_is_ready_keeps_neither_from_it
 
 @pytest.mark.anyio
 async def test_the_daemon_waits_for_a_command_that_has_the_store(folder: Path) -> None:
-    made = await start(folder, "init")
-    await made.communicate()
+    init(folder / "twinlock.toml")
     lock = ProcessLock(folder / "data" / "client.lock")
     daemon = await start(folder, "run")
     assert daemon.stderr is not None

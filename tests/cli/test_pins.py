@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import pytest
 from click.testing import CliRunner, Result
+from tests.cli.client_command import init
 from tests.client.test_link import certificate
 
 from twinlock.cli.main import main
@@ -65,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("first", "second"):
         certificate(tmp_path, name)
     (tmp_path / "twinlock.toml").write_text(CONFIG.format(folder=tmp_path, port=7232))
-    assert run(tmp_path, "init").exit_code == 0
+    init(tmp_path / "twinlock.toml")
     return tmp_path
 
 

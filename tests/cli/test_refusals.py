@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 from click.testing import CliRunner, Result
+from tests.cli.client_command import init
 
 from twinlock.cli.main import main
 
@@ -17,7 +18,7 @@ def trader(tmp_path: Path) -> Path:
     text = f'data_dir = "{tmp_path}/data"\nnetwork = "regtest"\nwallets = []\n'
     (tmp_path / "trader.toml").write_text(text)
     (tmp_path / "password").write_text("correct horse\n")
-    assert client(tmp_path, "init").exit_code == 0
+    init(tmp_path / "trader.toml")
     return tmp_path
 
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from click.testing import Result
+from tests.cli.client_command import init
 from tests.cli.client_command import run as client
 
 
@@ -14,7 +15,7 @@ def run(folder: Path, *arguments: str) -> Result:
 
 
 def test_a_copy_brings_back_what_was_there_with_the_password_of_its_day(folder: Path) -> None:
-    run(folder, "init")
+    init(folder / "twinlock.toml")
     run(folder, "key", "create", "bot")
     copy = json.loads(run(folder, "store", "backup", str(folder)).stdout)
     assert Path(copy["file"]).parent == folder
