@@ -6,7 +6,6 @@ Only chains say when a contract can be refunded; the clock decides nothing but w
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import pytest
 from tests.e2e.scenes.mortal import Part
 from tests.e2e.scenes.mortals import HEALTHY, Mortal, mortal, mortals
 from tests.e2e.scenes.scene import Fate, Scene
-from tests.e2e.scenes.stage import PLAN, Stage
+from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.chain.tx import Tx
@@ -33,8 +32,6 @@ TOO_FAR = 610_000
 
 RENEWED = 2
 """The tier while both bonds count."""
-
-PATIENT = replace(PLAN, broadcast_timeout_ms=30_000)
 
 
 async def swaps(stage: Stage, name: str, maker_ms: int) -> None:
@@ -136,7 +133,7 @@ async def theatre(
     for node in ("bitcoind", "litecoind"):
         program(node)
     names = wanted(request, __name__, STORIES)
-    async with playing(tmp_path_factory.mktemp("clocks"), {name: STORIES[name] for name in names}, PATIENT) as theatre:
+    async with playing(tmp_path_factory.mktemp("clocks"), {name: STORIES[name] for name in names}) as theatre:
         yield theatre
 
 

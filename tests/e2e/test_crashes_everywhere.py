@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tests.e2e.scenes.mortal import Part
 from tests.e2e.scenes.mortals import Mortal, ended, fates_on_chain, met, mortal
 from tests.e2e.scenes.players import Rogue
 from tests.e2e.scenes.scene import Fate, Scene
-from tests.e2e.scenes.stage import PLAN, Stage
+from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.reputation import Outcome
@@ -39,8 +39,6 @@ PAIRS = 6
 YOUNG_S = 240
 """Seconds that a pair trades: bonds of test chains run out after some minutes, and their renewal would cost fees."""
 
-PATIENT = replace(PLAN, broadcast_timeout_ms=60_000)
-"""Whoever is dead gets up in time, even where everybody starts at once."""
 
 BLAMED = {Party.MAKER: Outcome.NO_SWAP_AS_MAKER, Party.TAKER: Outcome.NO_ADDRESS_AS_TAKER}
 """What the exchange holds against a side that did not answer."""
@@ -165,7 +163,7 @@ async def theatre(
     pairs = Pairs()
     told = stories(pairs)
     names = wanted(request, __name__, told)
-    async with playing(tmp_path_factory.mktemp("everywhere"), {n: told[n] for n in names}, PATIENT) as theatre:
+    async with playing(tmp_path_factory.mktemp("everywhere"), {n: told[n] for n in names}) as theatre:
         try:
             yield theatre
         finally:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from tests.e2e.scenes.liar import Liar, Lie, forges_branches, forks, hides, inve
 from tests.e2e.scenes.middleman import between
 from tests.e2e.scenes.players import Rogue
 from tests.e2e.scenes.scene import Fate, Scene
-from tests.e2e.scenes.stage import PLAN, Stage
+from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.swap import Party
@@ -27,7 +26,6 @@ from twinlock.protocol.swap import Party
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
-PATIENT = replace(PLAN, broadcast_timeout_ms=60_000)
 HISTORY, MERKLE, HEADERS = (f"electrum.lie.{what}" for what in ("history", "merkle", "headers"))
 """Codes of the lies for which a server is left alone."""
 
@@ -197,7 +195,7 @@ async def theatre(
         program(node)
     names = wanted(request, __name__, STORIES)
     stories = {name: STORIES[name] for name in names}
-    async with playing(tmp_path_factory.mktemp("indexers"), stories, PATIENT) as theatre:
+    async with playing(tmp_path_factory.mktemp("indexers"), stories) as theatre:
         yield theatre
 
 

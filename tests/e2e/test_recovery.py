@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,7 @@ from tests.e2e.scenes.mortal import Part
 from tests.e2e.scenes.mortals import Mortal, ended, mortal
 from tests.e2e.scenes.power import Power
 from tests.e2e.scenes.scene import Fate, Scene
-from tests.e2e.scenes.stage import PLAN, Stage
+from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.swap import Party
@@ -28,7 +27,6 @@ from twinlock.protocol.swap import Party
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
-PATIENT = replace(PLAN, broadcast_timeout_ms=30_000)
 Fates = tuple[Fate, Fate]
 GONE, BACK, PAID = Fate.ABSENT, Fate.REFUNDED, Fate.REDEEMED
 SWAPPED: Fates = (PAID, PAID)
@@ -118,7 +116,7 @@ async def theatre(
     names = wanted(request, __name__, STEPS)
     power = Power(len(names))
     stories: dict[str, Story] = {name: partial(tell, power=power) for name in names}
-    async with playing(tmp_path_factory.mktemp("recovery"), stories, PATIENT) as theatre:
+    async with playing(tmp_path_factory.mktemp("recovery"), stories) as theatre:
         yield theatre
 
 

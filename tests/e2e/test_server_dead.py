@@ -11,7 +11,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from tests.e2e.scenes.mortal import Part
 from tests.e2e.scenes.mortals import Mortal, ended, mortals
 from tests.e2e.scenes.power import Power
 from tests.e2e.scenes.scene import Fate, Scene
-from tests.e2e.scenes.stage import PLAN, Stage
+from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.swap import Party
@@ -29,8 +28,6 @@ from twinlock.protocol.swap import Party
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
-PATIENT = replace(PLAN, broadcast_timeout_ms=60_000)
-"""The clients of all steps are waited for before the server dies."""
 
 
 class Step(NamedTuple):
@@ -125,7 +122,7 @@ async def theatre(
     names = wanted(request, __name__, STEPS)
     power = Power(len(names))
     stories: dict[str, Story] = {name: partial(tell, power=power) for name in names}
-    async with playing(tmp_path_factory.mktemp("server"), stories, PATIENT) as theatre:
+    async with playing(tmp_path_factory.mktemp("server"), stories) as theatre:
         yield theatre
 
 

@@ -27,6 +27,7 @@ from twinlock.client.control.views import BondView
 from twinlock.protocol.swap import Party
 from twinlock.seams import SystemEntropy
 from twinlock.simnet.node import COIN_ATOMS
+from twinlock.simnet.traders import pay
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
@@ -100,13 +101,12 @@ class ColdCustomer(Customer):
 
     def __init__(self, stage: Stage, name: str, safe: Safe) -> None:
         super().__init__(stage.exchange, name, safe.configure)
-        self._stage = stage
         self._safe = safe
 
     async def enter(self, atoms: dict[str, int]) -> None:
         for symbol, amount in atoms.items():
             addresses = [await self._fresh(symbol) for _ in range(PIECES)]
-            await self._stage.fund(symbol, addresses, amount // PIECES)
+            await pay(self._exchange, symbol, addresses, amount // PIECES)
         for symbol, amount in atoms.items():
             await self.until_wallet(symbol, outside=amount)
             await self._deposit(symbol)

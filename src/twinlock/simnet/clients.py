@@ -158,9 +158,9 @@ class Client:
     async def enter(self, atoms: dict[str, int]) -> None:
         """Money, a bond, an account: everything up to the first order. Somebody must be mining."""
         for symbol, amount in atoms.items():
-            for _ in range(traders.PIECES):
-                address = (await self.ask(f"/wallets/{symbol}/address", dict[str, str], {}))["address"]
-                await self._exchange.nodes[symbol].fund(address, amount // traders.PIECES)
+            new = f"/wallets/{symbol}/address"
+            addresses = [(await self.ask(new, dict[str, str], {}))["address"] for _ in range(traders.PIECES)]
+            await traders.pay(self._exchange, symbol, addresses, amount // traders.PIECES)
         for symbol, amount in atoms.items():
             await self.until_wallet(symbol, available=amount)
         await self.ask("/bonds", BondView, PostBondRequest(asset=self._exchange.plan.quote))

@@ -51,7 +51,7 @@ class Plan:
 class Exchange:
     """Nodes, indexers and server on free loopback ports. Use as a context: it is up at entry, and gone after exit.
 
-    `said` receives each stopped process with its exit status.
+    `said` receives each stopped process with its exit status. processes: who starts them, and keeps their logs.
     """
 
     def __init__(
@@ -60,11 +60,12 @@ class Exchange:
         folder: Path,
         clock: Clock,
         said: Callable[[Process, int], None] = lambda _process, _status: None,
+        processes: Processes | None = None,
     ) -> None:
         self.plan = plan
         self.folder = folder
         self.clock = clock
-        self.processes = Processes(folder / "logs")
+        self.processes = processes or Processes(folder / "logs")
         self.nodes = {symbol: Node(symbol, folder / f"node-{symbol}", self.processes, clock) for symbol in plan.symbols}
         self.indexers = {
             symbol: services.indexer(node, folder / f"indexer-{symbol}", self.processes)

@@ -12,7 +12,7 @@ import signal
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from twinlock.errors import TwinlockError
 
@@ -37,10 +37,22 @@ async def together(*work: Coroutine[None, None, None]) -> None:
         raise errors.exceptions[0] from None
 
 
+class Child(Protocol):
+    """What is needed of a running program, as `asyncio.subprocess.Process` has it."""
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    async def wait(self) -> int: ...
+
+
 class Process:
     """One running program. `log` is the file that its output goes to."""
 
-    def __init__(self, name: str, child: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, name: str, child: Child, log: Path) -> None:
         self.name = name
         self.log = log
         self._child = child
@@ -124,8 +136,7 @@ class Processes:
         self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None
     ) -> Process:
         """Start a program; its output is appended to ``logs/NAME.log``. `environment` adds to our own."""
-        self._logs.mkdir(parents=True, exist_ok=True)
-        log = self._logs / f"{name}.log"
+        log = self.log(name)
         with log.open("ab") as output:
             child = await asyncio.create_subprocess_exec(
                 *("setpriv", "--pdeathsig", "KILL"),
@@ -136,7 +147,15 @@ class Processes:
                 env={**os.environ, **(environment or {})},
                 start_new_session=True,
             )
-        process = Process(name, child, log)
+        return self.began(Process(name, child, log))
+
+    def log(self, name: str) -> Path:
+        """Where the output of the program of that name goes."""
+        self._logs.mkdir(parents=True, exist_ok=True)
+        return self._logs / f"{name}.log"
+
+    def began(self, process: Process) -> Process:
+        """One more to stop at the end."""
         self._started.append(process)
         return process
 

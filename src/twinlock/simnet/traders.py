@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from decimal import Decimal
 
 from twinlock.chain.coins import Coin, Network
 from twinlock.client.config import ClientConfig, LockConfig, Pace, ServerConfig, WalletConfig
@@ -12,6 +13,7 @@ from twinlock.client.trader import Trader, initialize
 from twinlock.client.wallet.types import Balance
 from twinlock.seams import Entropy
 from twinlock.simnet.exchange import Exchange
+from twinlock.simnet.node import COIN_ATOMS
 
 PASSWORD = "play money"  # noqa: S105 - it guards coins of private chains
 CHEAP = Cost(passes=1, memory_kib=8, lanes=1)
@@ -41,9 +43,14 @@ def fresh(exchange: Exchange, name: str, entropy: Entropy) -> Trader:
 async def fund(exchange: Exchange, trader: Trader, atoms: dict[str, int]) -> None:
     """Pay a trader from the miners, in a few coins each so that a bond and an order find one of their own."""
     for symbol, amount in atoms.items():
-        for _ in range(PIECES):
-            address = await trader.wallet(symbol).new_address()
-            await exchange.nodes[symbol].fund(address, amount // PIECES)
+        addresses = [await trader.wallet(symbol).new_address() for _ in range(PIECES)]
+        await pay(exchange, symbol, addresses, amount // PIECES)
+
+
+async def pay(exchange: Exchange, symbol: str, addresses: Sequence[str], atoms: int) -> None:
+    """Pay each of them so much from the miner, all in one transaction."""
+    amounts = dict.fromkeys(addresses, f"{Decimal(atoms) / COIN_ATOMS:.8f}")
+    await exchange.nodes[symbol].rpc("sendmany", "", amounts, wallet="miner")
 
 
 async def until_balance(trader: Trader, symbol: str, holds: Callable[[Balance], bool]) -> Balance:

@@ -190,13 +190,11 @@ class Rogue:
         self._events: list[dict[str, Any]] = []
         self._news = asyncio.Condition()
 
-    async def enter(self, atoms: dict[str, int], fund: Callable[[str, list[str], int], Awaitable[None]]) -> None:
-        """Live, with money, a bond and an account. fund: pays each of these addresses that many atoms."""
+    async def enter(self, atoms: dict[str, int]) -> None:
+        """Live, with money, a bond and an account."""
         trader = self.trader
         await trader.connected()
-        for symbol, amount in atoms.items():
-            addresses = [await trader.wallet(symbol).new_address() for _ in range(traders.PIECES)]
-            await fund(symbol, addresses, amount // traders.PIECES)
+        await traders.fund(self._exchange, trader, atoms)
         for symbol, amount in atoms.items():
             await traders.until_balance(trader, symbol, lambda balance, amount=amount: balance.available == amount)  # type: ignore[misc]
         await trader.register(self._exchange.plan.quote)

@@ -6,7 +6,6 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, closing, suppress
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -21,19 +20,26 @@ from twinlock.protocol.reputation import WEIGHTS, Outcome, OutcomeClass
 from twinlock.protocol.swap import Party
 from twinlock.seams import Entropy, SystemClock, SystemEntropy
 from twinlock.simnet.exchange import Exchange, Plan
-from twinlock.simnet.node import COIN_ATOMS
+from twinlock.simnet.nursery import Nursery, Reared
 
 FUNDS = {"btc": 100_000_000, "ltc": 4_000_000_000}
 
 PLAN = Plan(
-    epoch_ms=1_000,
+    epoch_ms=2_000,
     block_seconds=0.4,
     lock_taker_s=1_200,
     lock_maker_s=3_000,
-    broadcast_timeout_ms=30_000,
+    broadcast_timeout_ms=60_000,
     tx_wait_ms=6_000,
 )
-"""Nobody waits for the locks, as the chains' time is moved; an honest client meets the deadlines on a busy machine."""
+"""Nobody waits for the locks, as the chains' time is moved; an honest client meets the deadlines on a busy machine,
+even where everybody starts at once and whoever is dead gets up first. Each epoch costs each client something.
+"""
+
+PROGRAMS = [f"twinlock.cli.{name}" for name in ("client", "indexer", "server", "tower")] + ["tests.e2e.scenes.mortal"]
+"""Loaded once for all of a stage's processes, which then begin as forks."""
+
+ROOT = Path(__file__).parents[3]
 
 D = TypeVar("D", bound=Daemon)
 
@@ -72,13 +78,8 @@ class Stage:
     async def rogue(self, name: str, *withholds: Withheld) -> AsyncIterator[Rogue]:
         """The same in this process, to misbehave."""
         async with Rogue(self.exchange, name, *withholds) as rogue:
-            await rogue.enter(FUNDS, self.fund)
+            await rogue.enter(FUNDS)
             yield rogue
-
-    async def fund(self, symbol: str, addresses: list[str], atoms: int) -> None:
-        """Pay each address out of nowhere."""
-        amounts = dict.fromkeys(addresses, f"{Decimal(atoms) / COIN_ATOMS:.8f}")
-        await self.exchange.nodes[symbol].rpc("sendmany", "", amounts, wallet="miner")
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Return when it holds."""
@@ -118,7 +119,10 @@ class Stage:
 @asynccontextmanager
 async def opened(folder: Path, plan: Plan = PLAN, *, picky: bool = False) -> AsyncIterator[Stage]:
     """A stage with nobody on it; blocks come on demand. picky: see `Mint`."""
-    async with Exchange(plan, folder, SystemClock()) as exchange:
+    async with (
+        Nursery(PROGRAMS, [ROOT]) as nursery,
+        Exchange(plan, folder, SystemClock(), processes=Reared(folder / "logs", nursery)) as exchange,
+    ):
         nodes = exchange.nodes
         books = {symbol: ChainBook(node, await node.height() + 1) for symbol, node in nodes.items()}
         mint = Mint(nodes, exchange.clock, plan.confirmations, plan.block_seconds, picky=picky)
