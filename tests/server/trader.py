@@ -55,7 +55,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 S = TypeVar("S", bound=OrderPrefix)
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Trader:

@@ -13,13 +13,14 @@ from twinlock.server.market.core import Processed, Report, cancel_gaps
 
 
 def order_changes(processed: Processed, epoch_ms: int, *, resumed: bool) -> Iterator[OrderChange]:
-    """The new status and fill of every order that the epoch touched.
+    """The new status and fill of every order that the epoch touched, matched ones as they came.
 
     resumed: the epoch was interrupted by a restart, so whoever missed it is not blamed.
     """
     gaps = cancel_gaps(processed, epoch_ms)
     shown = {order.id: preimage for order, preimage in zip(processed.revealed, processed.preimages, strict=True)}
-    for order, status in processed.matched.statuses():
+    # As they came: then they are neighbours in the table and in its indexes by time.
+    for order, status in sorted(processed.matched.statuses(), key=lambda ended: ended[0].server_time):
         filled, matches = (0, 0) if isinstance(order, CancelOrder) else (order.filled, order.matches)
         gap = gaps.get(order.id, NEVER_EFFECTIVE)
         # Each revealed order ends up with exactly one status, so all preimages are stored here.
