@@ -165,6 +165,7 @@ async def set_up(folder: Path, chains: list[Indexer], *more: str) -> Path:
     assert "signing.key.json" in out
     document: Any = tomlkit.parse(path.read_text())
     document["server"]["admin_listen"] = "127.0.0.1:0"
+    document["server"]["broadcast_timeout_ms"] = 600_000  # on a slow machine a restart is no long absence either
     document["markets"][0]["epoch_ms"] = 500
     path.write_text(tomlkit.dumps(document))
     return path
