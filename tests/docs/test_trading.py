@@ -17,8 +17,9 @@ import httpx
 import pytest
 
 from twinlock.client import connect
+from twinlock.simnet.clients import PATIENCE
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIAL = ROOT / "docs" / "tutorial" / "market-maker.md"
@@ -41,7 +42,7 @@ async def demo(folder: Path) -> AsyncIterator[dict[str, Any]]:
     assert process.stdout is not None
     reading: asyncio.Task[bytes] | None = None
     try:
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(PATIENCE):
             async for line in process.stdout:
                 row = json.loads(line)
                 if row["event"] == "connect":
@@ -74,7 +75,7 @@ async def program(text: str, folder: Path, environment: dict[str, str]) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "bot.py", cwd=folder, env=environment, stdout=pipe, stderr=pipe
     )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
+    out, err = await asyncio.wait_for(process.communicate(), PATIENCE)
     assert process.returncode == 0, err.decode()
     return out.decode()
 
@@ -89,7 +90,7 @@ async def market_maker(folder: Path, environment: dict[str, str], control: str) 
         sys.executable, "maker.py", cwd=folder, env=environment, stdout=pipe, stderr=pipe
     )
     try:
-        async with asyncio.timeout(60), connect(control) as desk:
+        async with asyncio.timeout(PATIENCE), connect(control) as desk:
             sides: set[str] = set()
             while sides != {"buy", "sell"}:
                 assert maker.returncode is None, (await maker.communicate())[1].decode()

@@ -38,7 +38,7 @@ from twinlock.protocol.routes import AUDIT
 from twinlock.protocol.signing import signed
 from twinlock.protocol.swap import Party
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 

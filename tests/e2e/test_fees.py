@@ -22,7 +22,7 @@ from tests.e2e.scenes.theatre import Theatre, playing, wanted
 from twinlock.client.swapper.escalation import STEPS
 from twinlock.protocol.swap import Party
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 PATIENT = replace(PLAN, broadcast_timeout_ms=240_000)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.e2e.scenes.mortals import PATIENCE, Mortal, mortal
+from tests.e2e.scenes.mortals import Mortal, mortal
 from tests.e2e.scenes.players import Daemon, Withheld
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import Stage
@@ -20,6 +20,7 @@ from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.swap import Party
 from twinlock.seams import SeededEntropy, SystemEntropy
+from twinlock.simnet.clients import PATIENCE
 from twinlock.simnet.processes import ProcessError
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]

@@ -120,7 +120,6 @@ async def theatre(
         yield theatre
 
 
-@pytest.mark.timeout(600)  # the first test waits for both acts of its story
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in USUAL else [pytest.mark.soak]) for name in STEPS]
 )

@@ -31,7 +31,7 @@ from tests.e2e.scenes.theatre import Theatre, playing, wanted
 from twinlock.protocol.swap import Party
 from twinlock.simnet.node import NodeError
 
-pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
 MAKER, TAKER = Party.MAKER, Party.TAKER
 TWO_DEEP = replace(PLAN, confirmations=2, broadcast_timeout_ms=60_000)

@@ -24,6 +24,7 @@ from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
 
 from twinlock.protocol.swap import Party
+from twinlock.simnet.clients import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 
@@ -102,7 +103,7 @@ async def settled(stage: Stage, match_id: str) -> bool:
             row = database.execute(query, [bytes.fromhex(match_id)]).fetchone()
             return row is not None and not row[0]
 
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         await stage.until(over)
     outcomes = [each for listed in stage.outcomes(bytes.fromhex(match_id)).values() for each in listed]
     return [outcome.name for outcome in outcomes] == ["SWAP_SUCCESS", "SWAP_SUCCESS"]

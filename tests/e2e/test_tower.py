@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.scenes.players import PATIENCE, Daemon, Withheld
+from tests.e2e.scenes.players import Daemon, Withheld
 from tests.e2e.scenes.scene import Fate, Scene
 from tests.e2e.scenes.stage import Stage
 from tests.e2e.scenes.theatre import Story, Theatre, playing, wanted
@@ -19,6 +19,7 @@ from twinlock.protocol.proof import verify
 from twinlock.protocol.proof.document import read
 from twinlock.protocol.swap import Party
 from twinlock.simnet import services
+from twinlock.simnet.clients import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node, pytest.mark.e2e]
 

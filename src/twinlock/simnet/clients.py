@@ -33,8 +33,8 @@ from twinlock.simnet.services import TWINLOCK
 
 T = TypeVar("T")
 
-PATIENCE = 60.0
-"""Seconds that an event of a client may take to come."""
+PATIENCE = 240.0
+"""Seconds that anything of a client may take on a machine that does much else."""
 
 
 class Client:

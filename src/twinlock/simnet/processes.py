@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from twinlock.errors import TwinlockError
 
-STOP_SECONDS = 15.0
+STOP_SECONDS = 60.0
 """How long a process may take to stop by itself before it is killed."""
 
 
@@ -100,7 +100,7 @@ class Process:
                 f"{self.name}: no {what} within {seconds:g} s: {self.tail()}", fix=f"Read {self.log}."
             ) from None
 
-    async def listening(self, port: int, seconds: float = 60.0) -> None:
+    async def listening(self, port: int, seconds: float = 240.0) -> None:
         """Return when the process accepts connections on this loopback port."""
 
         async def accepts() -> bool:

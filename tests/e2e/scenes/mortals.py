@@ -20,6 +20,7 @@ from twinlock.chain.tx import Tx
 from twinlock.client.control.views import SwapView
 from twinlock.protocol.swap import Party
 from twinlock.seams import Entropy
+from twinlock.simnet.clients import PATIENCE
 from twinlock.simnet.processes import ProcessError
 
 ROOT = Path(__file__).parents[3]
@@ -28,9 +29,6 @@ HEALTHY = Part()
 
 KILLED = -9
 """Exit status after kill -9."""
-
-PATIENCE = 120.0
-"""Seconds that a recovery or a story's end may take on a machine that does much else."""
 
 
 class Mortal(Daemon):

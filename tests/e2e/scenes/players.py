@@ -28,11 +28,8 @@ from twinlock.protocol.orders import Side
 from twinlock.protocol.routes import MATCH, REDEEM
 from twinlock.seams import Entropy, SystemEntropy
 from twinlock.simnet import traders
-from twinlock.simnet.clients import Client
+from twinlock.simnet.clients import PATIENCE, Client
 from twinlock.simnet.exchange import Exchange
-
-PATIENCE = 240.0
-"""Seconds that anything may take on a machine that does much else."""
 
 NOWHERE_ELSE: Mapping[str, str] = MappingProxyType({})
 

@@ -14,11 +14,12 @@ from tests.e2e.scenes.calendar import Calendar
 from tests.e2e.scenes.chainbook import ChainBook
 from tests.e2e.scenes.floor import Floor
 from tests.e2e.scenes.mint import Mint
-from tests.e2e.scenes.players import NOWHERE_ELSE, PATIENCE, Daemon, Rogue, Withheld
+from tests.e2e.scenes.players import NOWHERE_ELSE, Daemon, Rogue, Withheld
 
 from twinlock.protocol.reputation import WEIGHTS, Outcome, OutcomeClass
 from twinlock.protocol.swap import Party
 from twinlock.seams import Entropy, SystemClock, SystemEntropy
+from twinlock.simnet.clients import PATIENCE
 from twinlock.simnet.exchange import Exchange, Plan
 from twinlock.simnet.nursery import Nursery, Reared
 
