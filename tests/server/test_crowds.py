@@ -16,7 +16,9 @@ from twinlock.protocol import routes
 from twinlock.protocol.constants import PING_MS
 from twinlock.protocol.limits import ALLOWANCES, MAX_SEND_QUEUE, QUARANTINE_MS, Meter
 from twinlock.protocol.messages.book import BookSubscription
+from twinlock.protocol.messages.orders import PreimageRequest
 from twinlock.protocol.orders import Side
+from twinlock.protocol.wire import Hex
 from twinlock.seams import VirtualClock
 from twinlock.server.comms.channel import Channel
 from twinlock.server.comms.frames import Opcode, encode
@@ -230,6 +232,26 @@ async def test_a_long_frame_arrives_whole_and_the_next_question_is_answered_afte
         wire.link.resume_writing()
         await until(lambda before=before: len(wire.seen) > before)  # type: ignore[misc]
     assert bytes(wire.seen) == expected
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_what_a_slow_reader_answers_is_taken_at_once(hub: Hub, clock: VirtualClock, together: bool) -> None:
+    """It may be a preimage, which is due before the book has arrived."""
+    hub.serve(routes.ORDERBOOK, long_book)
+    [slow] = crowd(hub, clock, reads=False)[:1]
+    hub.authenticate(slow.link, account := bytes(32))
+    question = PreimageRequest(order_id=Hex(b"1"), commitment=Hex(b"2"), csum=Hex(b"3"))
+    asked = hub.request(account, routes.PREIMAGE, question, 20_000)
+    await until(lambda: slow.writes > 0)
+    slow.link.resume_writing()
+    ask = text(b'{"type":1,"route":"orderbook","id":1,"payload":{"base":2,"quote":0}}')
+    reply = text(b'{"type":2,"id":%d,"payload":{"result":{"pimg":"%b"}}}' % (asked.number, b"07" * 32))
+    for words in (ask + reply,) if together else (ask, reply):
+        slow.link.data_received(words)
+        await until(lambda: slow.writes > 1)
+    await until(asked.answer.done)
+    assert (await asked.answer).preimage == bytes([7] * 32)
+    assert slow.held < 3 * PORTION
 
 
 async def test_who_reads_a_long_frame_too_slowly_is_cut(hub: Hub, clock: VirtualClock) -> None:

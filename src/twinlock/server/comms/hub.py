@@ -241,6 +241,13 @@ class Hub:
         else:
             await self._take_request(link, message)
 
+    def settles(self, link: Link, data: bytes) -> bool:
+        try:
+            message = envelope.decode_frame(data)
+        except envelope.FrameError:
+            return False
+        return message.type is MessageType.RESPONSE and self._questions.take(link, message)
+
     def _strike(self, link: Link) -> None:
         link.strikes += 1
         if link.strikes >= _STRIKES_MAX:

@@ -1,7 +1,8 @@
 """One WebSocket connection: frames in order, deadlines, and an outgoing queue that cannot grow without bound.
 
-Whoever does not read is not answered: while bytes wait for a peer, its next message does too. A long frame, such as the
-snapshot of a big book, is the same bytes for all who wait for it, and is handed to the transport in portions.
+Whoever does not read is not answered: while bytes wait for a peer, its next request does too; what it answers to us is
+taken at once. A long frame, such as the snapshot of a big book, is the same bytes for all who wait for it, and is
+handed to the transport in portions.
 """
 
 from __future__ import annotations
@@ -41,6 +42,10 @@ class LinkOwner(Protocol):
 
     async def handle(self, link: Link, data: bytes) -> None:
         """Handle one message; never raises."""
+        ...
+
+    def settles(self, link: Link, data: bytes, /) -> bool:
+        """Take a message that answers what the link was asked; False for any other, which is left alone."""
         ...
 
     def opened(self, link: Link) -> None: ...
@@ -185,6 +190,8 @@ class Link(asyncio.Protocol):
 
     def _take(self, event: Event) -> None:
         match event.opcode:
+            case Opcode.TEXT if self._behind and self.owner.settles(self, event.data):
+                pass
             case Opcode.TEXT:
                 self._inbox.append(event.data)
                 self._throttle()
@@ -206,6 +213,8 @@ class Link(asyncio.Protocol):
             await self.owner.handle(self, self._inbox.popleft())
             self._deadline = self._clock.monotonic() + READ_WAIT_S
             self._throttle()
+        if self._inbox:
+            self._inbox = deque(data for data in self._inbox if not self.owner.settles(self, data))
         self._pump = None
 
     def _throttle(self) -> None:

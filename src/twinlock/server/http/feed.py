@@ -130,6 +130,9 @@ class MarketFeed:
     def closed(self, link: Link) -> None:
         self._hub.closed(link)
 
+    def settles(self, _link: Link, _data: bytes, /) -> bool:
+        return False
+
     async def handle(self, link: Link, data: bytes) -> None:
         number = 0
         try:
