@@ -107,7 +107,7 @@ class Link(asyncio.Protocol):
         """Queue one encoded frame in pieces, which others may share: none is copied before the peer reads."""
         for piece in pieces:
             self.queue(piece)
-        if self._long_since is None:
+        if self.is_open and self._long_since is None:
             self._long_since = self._clock.monotonic()
         self._flush_soon()
 
