@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
@@ -68,18 +69,22 @@ FAKES: dict[str, Fake] = {
 }
 
 
-def replace_audits(it: World, record: SwapRecord, fake: Fake) -> None:
-    """The contract that `record`'s side is shown is the fake one, truly paid on the chain."""
-    content, value = fake(it, record)
-    family = family_of(coin(SYMBOLS[record.other_asset], "regtest"))
-    chain = it.chains[record.other_asset]
-    script = b"\x00\x20" + sha256(content).digest()
-    txid = chain.pay(script, value)
+def replace_audits(it: World, name: str, fake: Fake) -> None:
+    """The contract that this trader is shown is the fake one, truly paid on the chain."""
+
+    @cache
+    def paid() -> tuple[bytes, str]:
+        record = it.swap(name)
+        content, value = fake(it, record)
+        return content, it.chains[record.other_asset].pay(b"\x00\x20" + sha256(content).digest(), value)
 
     def bend(route: str, payload: Any) -> Any:
-        if route != "audit" or bytes(payload.order_id) != record.order_id:
+        if route != "audit" or bytes(payload.order_id) != it.swap(name).order_id:
             return payload
         assert isinstance(payload, Audit)
+        content, txid = paid()
+        asset = it.swap(name).other_asset
+        family, chain = family_of(coin(SYMBOLS[asset], "regtest")), it.chains[asset]
         shown = msgspec.structs.replace(
             payload,
             coin_id=Hex(family.coin_id(txid, 0)),
@@ -93,8 +98,8 @@ def replace_audits(it: World, record: SwapRecord, fake: Fake) -> None:
 
 @pytest.mark.parametrize("name", [name for name in FAKES if name != "has another secret hash"])
 async def test_the_taker_locks_nothing_behind_a_contract_that_is_not_as_agreed(it: World, name: str) -> None:
+    replace_audits(it, "bob", FAKES[name])
     _, taker = await it.matched()
-    replace_audits(it, taker, FAKES[name])
     await it.settle(lambda: taker.swap.legs[Party.MAKER].verdict is not None)
     for _ in range(5):
         await it.mine()
@@ -110,7 +115,7 @@ async def test_the_taker_locks_nothing_behind_a_contract_that_is_not_as_agreed(i
 async def test_the_maker_reveals_no_secret_for_a_contract_that_is_not_as_agreed(it: World, name: str) -> None:
     maker, _ = await it.matched()
     await it.settle(lambda: bool(maker.swap.secret_hash))
-    replace_audits(it, maker, FAKES[name])
+    replace_audits(it, "alice", FAKES[name])
     await it.settle(lambda: maker.swap.legs[Party.TAKER].verdict is not None)
     assert maker.swap.legs[Party.TAKER].verdict is Verdict.REFUSED
     await it.pass_locks(maker.swap.terms.locks[Party.MAKER])
@@ -121,12 +126,11 @@ async def test_the_maker_reveals_no_secret_for_a_contract_that_is_not_as_agreed(
 
 
 async def test_a_transaction_that_is_not_the_contracts_is_not_believed(it: World) -> None:
-    _, taker = await it.matched()
-
     def bend(route: str, payload: Any) -> Any:
         return msgspec.structs.replace(payload, tx=Hex(b"\x00" * 60)) if route == "audit" else payload
 
     it.server.bend = bend
+    _, taker = await it.matched()
     await it.settle(lambda: taker.swap.legs[Party.MAKER].known)
     await it.clock.advance(5)
     assert taker.swap.legs[Party.MAKER].verdict is not Verdict.SOUND
