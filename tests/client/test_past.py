@@ -11,9 +11,12 @@ from tests.client.world import HOST, RATE, World, world
 from twinlock.client.control import views
 from twinlock.client.control.paging import asked, walk
 from twinlock.client.control.remote import RemoteError, embedded
+from twinlock.client.evidence import KEPT, accuse
 from twinlock.client.store.living import Look
-from twinlock.client.store.records import OrderRecord, SwapRecord
+from twinlock.client.store.records import EvidenceRecord, OrderRecord, SwapRecord
+from twinlock.client.tower.courier import PacketRecord
 from twinlock.client.trader import Trader
+from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.messages.orders import NoMatch
 from twinlock.protocol.orders import Side
 from twinlock.protocol.wire import Hex
@@ -146,3 +149,46 @@ async def test_a_finished_order_and_its_match_are_what_the_store_holds(it: World
     assert alice.swaps(Look(state="over")) == store.all(SwapRecord)
     assert not alice.orders(Look(state="open"))
     assert not alice.swaps(Look(state="open"))
+
+
+async def test_nothing_is_remembered_of_swaps_that_are_over(it: World) -> None:
+    alice, bob = await it.funded("alice", "bob")
+    await it.matched()
+    await it.until(lambda: bool(alice.running()))
+    async with embedded(alice) as remote:
+        await it.until(lambda: all(swap.own_tx for _, swap in alice.running()))
+        assert await remote.get("/packets", list[views.PacketView])
+    assert it.stores["alice"].all(PacketRecord)
+    await it.settle(lambda: all(swap.closed for trader in (alice, bob) for swap in trader.swaps()))
+    await it.clock.advance(CHECK_S)
+    for trader in (alice, bob):
+        swapper = trader.venue().swapper
+        kept = (swapper._runners, swapper._actions._funds, swapper._actions._too_early, swapper._escalation._lifted)
+        assert not any(kept)
+    await it.crash("alice")
+    await it.start("alice")
+    assert not it.stores["alice"].all(PacketRecord)
+
+
+async def test_the_evidence_of_a_server_that_always_cheats_is_bounded(it: World) -> None:
+    (alice,) = await it.funded("alice")
+    desk = alice.venue().desk
+    for number in range(KEPT + 3):
+        accuse(desk, MARKET, str(number), "it cheats", b"{}")
+        accuse(desk, "other_btc", str(number % 2), "it cheats there too", b"{}")
+        await it.clock.advance(0.01)
+    kept = {record.name for record in it.stores["alice"].all(EvidenceRecord)}
+    assert kept == {f"{HOST}/{MARKET}/{number}" for number in range(3, KEPT + 3)} | {
+        f"{HOST}/other_btc/{number}" for number in range(2)
+    }
+
+
+async def test_of_a_book_that_is_not_told_only_the_newest_orders_are_remembered(it: World) -> None:
+    """They wait for a mirror that may follow it."""
+    it.server.refuse["orderbook"] = RpcError(ErrorCode.TOO_MANY_REQUESTS, "not to you")
+    (alice,) = await it.funded("alice")
+    for _ in range(15):
+        await quoted(it, 1)
+    assert not alice.venue().feeds
+    waiting = alice.venue().orders.expect[MARKET]
+    assert 0 < len({epoch for epoch, _ in waiting}) <= 10

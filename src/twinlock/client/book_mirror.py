@@ -166,9 +166,10 @@ class BookMirror:
         for rate, quantity in note.match_summary:
             self.recent.insert(0, (rate, quantity, note.end_stamp))
         del self.recent[100:]
-        for epoch in [epoch for epoch in self._orders if epoch <= note.epoch]:
-            del self._orders[epoch]
-        expected = self._expected.pop(note.epoch, {})
+        expected = self._expected.get(note.epoch, {})
+        self._orders = {epoch: orders for epoch, orders in self._orders.items() if epoch > note.epoch}
+        # Epochs of which no report came are over too: the market was suspended, or we were away.
+        self._expected = {epoch: own for epoch, own in self._expected.items() if epoch > note.epoch}
         if published is None or published.proof.epoch != note.epoch:
             return None
         complete = note.epoch >= self._complete_from

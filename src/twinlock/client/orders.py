@@ -45,6 +45,9 @@ from twinlock.protocol.orders import OrderType, Side, TimeInForce
 from twinlock.protocol.rates import base_to_quote
 from twinlock.protocol.wire import Hex
 
+_UNFOLLOWED = 10
+"""Epochs after which it is clear that no mirror follows the market's book."""
+
 
 class Orders:
     """Our orders at one server. `expect` tells the book's mirror what the epoch's proof must account for."""
@@ -283,7 +286,8 @@ class Orders:
     def _expect(self, order: OrderRecord) -> None:
         epoch = epoch_index(order.tserver, self._desk.market(order.market).epoch_ms)
         expectation = Expectation(order.order_id, order.commitment, order.csum or b"")
-        self.expect.setdefault(order.market, []).append((epoch, expectation))
+        waiting = [row for row in self.expect.get(order.market, ()) if row[0] > epoch - _UNFOLLOWED]
+        self.expect[order.market] = [*waiting, (epoch, expectation)]
 
     # What the server says ------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from twinlock.client.conditional import ConditionRecord
 from twinlock.client.config import ClientConfig, ServerConfig, WalletConfig
 from twinlock.client.desk import CoinSide, Desk
 from twinlock.client.drafts import LimitAsk
-from twinlock.client.errors import ClientError, ConfigError
+from twinlock.client.errors import ClientError, ConfigError, StoreError
 from twinlock.client.events import Event, EventStream, Notice, WalletChanged
 from twinlock.client.keyring import Keyring
 from twinlock.client.keys import TraderKeys
@@ -25,11 +25,12 @@ from twinlock.client.pins import StoredPins
 from twinlock.client.recovery.mirror import MirroredStore
 from twinlock.client.session import Session
 from twinlock.client.store import SqliteStore, Store
+from twinlock.client.store.base import LIVE
 from twinlock.client.store.living import RECENT, Look, merged
 from twinlock.client.store.records import BondRecord, OrderRecord, SwapRecord
 from twinlock.client.store.vault import Cost
 from twinlock.client.sweep import drop_unstored_contracts, orphans, sweep
-from twinlock.client.tower.courier import Courier
+from twinlock.client.tower.courier import Courier, drop_packets
 from twinlock.client.tower.sealing import read_key
 from twinlock.client.venue import Venue
 from twinlock.client.wallet import LightWallet
@@ -326,6 +327,8 @@ class Trader:
             drop_unstored_contracts(side, self._store)
             if left := orphans(side, self._store.all(BondRecord)):
                 self._spawn(partial(sweep, side.wallet, left))
+        with suppress(StoreError):  # a disk that is full keeps nobody's swaps from being settled
+            drop_packets(self._store, self._store.marked(SwapRecord, LIVE))
         for venue in self.venues.values():
             self._spawn(venue.run)
         for side in self.coins.values():

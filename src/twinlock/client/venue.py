@@ -254,7 +254,9 @@ class Venue:
         self.desk.notice(f"penalty (rule {note.penalty.rule}): {note.penalty.details}", "warning")
 
     async def _on_price(self, spot: Spot) -> None:
-        self.spots[spot.base, spot.quote] = spot
+        offered = self.desk.config.markets if self.desk.config else ()
+        if any((market.base, market.quote) == (spot.base, spot.quote) for market in offered):
+            self.spots[spot.base, spot.quote] = spot
 
     async def _on_resumption(self, note: Resumption) -> None:
         self.desk.notice(f"market {note.market} resumes with epoch {note.start_epoch}")

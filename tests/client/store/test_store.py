@@ -276,6 +276,9 @@ def test_a_damaged_file_is_told_and_kept(tmp_path: Path) -> None:
         open_store(tmp_path)
     assert "damaged-1" in caught.value.fix
     assert (tmp_path / f"{FILE_NAME}.damaged-1").read_bytes() == bytes(content)
+    with pytest.raises(StoreCorruptError, match="damaged"):
+        open_store(tmp_path)
+    assert len(list(tmp_path.glob("*.damaged-*"))) == 1, "one copy of it is enough, however often it is tried"
 
 
 def test_each_migration_is_preceded_by_a_backup(tmp_path: Path) -> None:

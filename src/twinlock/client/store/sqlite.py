@@ -243,10 +243,13 @@ def _way_back(path: Path) -> str:
 
 
 def _copy_aside(path: Path) -> Path:
-    number = 1
+    """Once for each damage: whatever starts the client again and again must not fill the disk with copies."""
+    damaged, number = path.read_bytes(), 1
     while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+        if aside.read_bytes() == damaged:
+            return aside
         number += 1
-    aside.write_bytes(path.read_bytes())
+    aside.write_bytes(damaged)
     return aside
 
 

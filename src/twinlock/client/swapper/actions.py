@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from hashlib import sha256
 from typing import TypeVar
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -44,10 +44,14 @@ class Actions:
         self._orders = orders
         self._matches = matches
         self._negotiation = negotiation
-        self._funds: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        """By order: its matches spend its coins one after another."""
+        self._funds: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """By order, while somebody holds or awaits it: its matches spend its coins one after another."""
         self._too_early: dict[str, tuple[int, int]] = {}
         """By match: when the server may be told again that said it is not our turn (ms), and what papers we had."""
+
+    def forget(self, record: SwapRecord) -> None:
+        """The swap is over."""
+        self._too_early.pop(record.key, None)
 
     async def perform(self, duty: Duty, record: SwapRecord) -> None:
         """Raises a TwinlockError when it cannot be done now; the duty then stands."""
@@ -58,7 +62,7 @@ class Actions:
     # Our contract ----------------------------------------------------------------------------------------
 
     async def make_contract(self, record: SwapRecord) -> None:
-        async with self._funds[record.order_key]:
+        async with self._funds.setdefault(record.order_key, asyncio.Lock()):
             await self._make_contract(record)
             await self.broadcast_contract(record)  # the next contract spends this one's change
 

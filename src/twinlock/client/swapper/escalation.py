@@ -89,22 +89,28 @@ class Escalation:
     def __init__(self, desk: Desk, matches: Matches) -> None:
         self._desk = desk
         self._matches = matches
-        self._lifted: dict[str, int] = {}
-        """By txid, the rate that a child has lifted it to."""
+        self._lifted: dict[str, tuple[str, int]] = {}
+        """By swap, the transaction that a child has lifted, and to which rate."""
 
     async def consider(self, record: SwapRecord) -> None:
         """Raise the fee of what waits, if the chain now wants more. Raises what wallets and chains raise."""
         waiting = self._waiting(record)
         if waiting is None:
+            self.forget(record)
             return
         estimate = await waiting.side.chain.fee_rate(waiting.step.target, ceiling=CEILING)
         wanted = -(-estimate * waiting.step.percent // 100)
-        present = max(waiting.rate, self._lifted.get(waiting.txid, 0))
+        lifted, rate = self._lifted.get(record.key, ("", 0))
+        present = max(waiting.rate, rate if lifted == waiting.txid else 0)
         if 100 * wanted < WORTH * present:
             return
         if waiting.side.coin.replaceable and await self._replace(record, waiting, wanted):
             return
-        await self._pull(waiting, wanted)
+        await self._pull(record, waiting, wanted)
+
+    def forget(self, record: SwapRecord) -> None:
+        """Nothing of the swap waits any more."""
+        self._lifted.pop(record.key, None)
 
     def _waiting(self, record: SwapRecord) -> Waiting | None:
         swap, own, theirs = record.swap, record.party, record.party.other
@@ -150,7 +156,7 @@ class Escalation:
     def _keep(self, record: SwapRecord, waiting: Waiting, raw: bytes) -> None:
         self._matches.note(record, **{"redeem_tx" if waiting.redeems else "refund_tx": raw})
 
-    async def _pull(self, waiting: Waiting, wanted: int) -> None:
+    async def _pull(self, record: SwapRecord, waiting: Waiting, wanted: int) -> None:
         unit, budget = waiting.side.coin.atomic_unit, waiting.budget - waiting.fee
         for rate in (wanted, wanted * 3 // 4, wanted // 2, wanted // 4):
             try:
@@ -162,7 +168,7 @@ class Escalation:
                 log.debug("no child can pay", txid=waiting.txid, reason=str(error))
                 return
             await waiting.side.wallet.broadcast(child.raw)
-            self._lifted[waiting.txid] = wanted
+            self._lifted[record.key] = waiting.txid, wanted
             self._desk.notice(f"a child lifts {waiting.txid[:16]} to {rate} {unit} per vbyte")
             return
 

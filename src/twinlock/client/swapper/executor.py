@@ -74,6 +74,8 @@ class Swapper:
 
     def _ended(self, record: SwapRecord) -> None:
         self._runners.pop(record.key, None)
+        self._actions.forget(record)
+        self._escalation.forget(record)
         self._release()
 
     def _release(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import suppress
 from hashlib import sha256
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ import httpx
 import msgspec
 
 from twinlock.client.desk import CoinSide, Desk
-from twinlock.client.errors import ClientError
+from twinlock.client.errors import ClientError, StoreError
 from twinlock.client.events import Event, SwapStep
 from twinlock.client.store import Store
 from twinlock.client.store.base import Record
@@ -84,6 +85,14 @@ async def packet_of(desk: Desk, record: SwapRecord) -> PacketRecord | None:
     return made
 
 
+def drop_packets(store: Store, running: Iterable[SwapRecord]) -> None:
+    """Forget the packets of swaps that are over: they hold every transaction at many fees."""
+    needed = {record.key for record in running}
+    for packet in store.all(PacketRecord):
+        if packet.key not in needed:
+            store.delete(PacketRecord, packet.key)
+
+
 def _facts(record: SwapRecord) -> bytes:
     own, theirs = record.swap.legs[record.party], record.swap.legs[record.party.other]
     known = (own.coin_id, own.contract, *((theirs.coin_id, theirs.contract) if theirs.sound else (b"", b"")))
@@ -141,6 +150,8 @@ class Courier:
                 woken.clear()
                 for desk, record in running():
                     await self._carry(desk, record)
+                with suppress(StoreError):  # then at the next step
+                    drop_packets(self._store, [record for _, record in running()])
                 await rest(self._clock, RETRY_S, woken)
 
     async def _carry(self, desk: Desk, record: SwapRecord) -> None:
