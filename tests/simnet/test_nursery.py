@@ -84,6 +84,13 @@ async def test_the_end_of_a_nursery_is_the_end_of_all_that_came_from_it(tmp_path
     assert await process.wait() == -signal.SIGKILL
 
 
+async def test_what_cannot_begin_is_told(processes: Processes, tmp_path: Path) -> None:
+    (tmp_path / "logs" / "blocked.log").mkdir(parents=True)
+    with pytest.raises(ProcessError, match="could not start it"):
+        await processes.start("blocked", [*PYTHON, "json.tool"])
+    assert processes.running() == []
+
+
 async def test_a_module_that_does_not_load_is_told(tmp_path: Path) -> None:
     async with Nursery(["no.such.module"]) as nursery:
         with pytest.raises(ProcessError, match="the nursery ended with status 1"):

@@ -31,6 +31,7 @@ from twinlock.simnet.processes import Process, ProcessError, Processes
 _PR_SET_PDEATHSIG = 1
 _MODULE = 2
 _LONGEST = 1 << 16
+_BEGAN = b"began"
 
 
 class Order(msgspec.Struct):
@@ -87,8 +88,12 @@ class Nursery:
         reader, writer = await asyncio.open_unix_connection(str(self._socket))
         writer.write(msgspec.json.encode(order))
         writer.write_eof()
-        if not (pid := await reader.readline()):
-            raise ProcessError("the nursery has gone")
+        word, _, pid = (await reader.readline()).partition(b" ")
+        if word != _BEGAN:
+            writer.close()
+            raise ProcessError(
+                "the nursery has gone, or could not start it", fix=f"See whether {order.log} can be written."
+            )
         return Forked(int(pid), reader, writer)
 
 
@@ -189,7 +194,7 @@ def _become(order: Order, connection: socket.socket) -> None:
     os.dup2(output, sys.stderr.fileno())
     os.close(output)
     os.environ.update(order.environment)
-    connection.sendall(f"{os.getpid()}\n".encode())
+    connection.sendall(_BEGAN + f" {os.getpid()}\n".encode())
     connection.close()
 
 
