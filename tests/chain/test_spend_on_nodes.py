@@ -22,7 +22,6 @@ from twinlock.chain.spend import Input, Payment
 from twinlock.chain.terms import CoinPoint
 from twinlock.chain.tx import Tx, TxOut
 from twinlock.kernels.ripemd160 import hash160
-from twinlock.seams import SystemClock
 from twinlock.simnet.node import KINDS, Node
 from twinlock.simnet.processes import Processes
 
@@ -46,7 +45,7 @@ async def node(
     program(KINDS[request.param].program)
     folder = tmp_path_factory.mktemp(request.param)
     async with Processes(folder / "logs") as processes:
-        node = Node(request.param, folder / "chain", processes, SystemClock())
+        node = Node(request.param, folder / "chain", processes)
         await node.start()
         yield node
         await node.stop()

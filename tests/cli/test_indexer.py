@@ -25,7 +25,7 @@ from twinlock.indexer.doctor import Finding, examine
 from twinlock.indexer.env import Env, Service
 from twinlock.indexer.lock import DirectoryLock
 from twinlock.indexer.progress import DONE, READING, SORTING, Progress
-from twinlock.seams import SystemClock, VirtualClock
+from twinlock.seams import VirtualClock
 from twinlock.simnet.node import Node
 from twinlock.simnet.ports import free_ports
 from twinlock.simnet.processes import Processes
@@ -123,7 +123,7 @@ async def test_every_command_of_the_page_does_what_the_page_says(
         assert old in settings
         settings = settings.replace(old, new)
     async with Processes(tmp_path / "logs") as processes:
-        node = Node("btc", tmp_path / "node", processes, SystemClock())
+        node = Node("btc", tmp_path / "node", processes)
         await node.start()
         (tmp_path / "indexer.toml").write_text(f'{settings}daemon_url = "{node.url}"\n')
         reader = Reader(tmp_path, rpc)

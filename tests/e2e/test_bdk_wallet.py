@@ -30,7 +30,7 @@ def new_wallet() -> bdk.Wallet:
 async def test_bdk_scans_pays_and_syncs(program: Callable[[str], Path], tmp_path: Path) -> None:
     program("bitcoind")
     async with Processes(tmp_path / "logs") as processes:
-        node = Node("btc", tmp_path / "node", processes, SystemClock())
+        node = Node("btc", tmp_path / "node", processes)
         await node.start()
         tcp, ssl = free_ports(2)
         env = Env(

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import pytest
 
-from twinlock.seams import SystemClock
 from twinlock.simnet import services
 from twinlock.simnet.node import Node
 from twinlock.simnet.ports import free_ports
@@ -59,7 +58,7 @@ async def test_electrum_receives_confirms_and_pays(
     protocol: str, program: Callable[[str], Path], tmp_path: Path
 ) -> None:
     async with Processes(tmp_path / "logs") as processes:
-        node = Node("btc", tmp_path / "node", processes, SystemClock())
+        node = Node("btc", tmp_path / "node", processes)
         await node.start()
         indexer = services.indexer(node, tmp_path / "index", processes, protocol)
         await indexer.start()

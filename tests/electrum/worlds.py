@@ -145,7 +145,7 @@ class RealWorld:
 @asynccontextmanager
 async def real_world(symbol: str, folder: Path) -> AsyncIterator[RealWorld]:
     async with Processes(folder / "logs") as processes:
-        node = Node(symbol, folder / symbol, processes, SystemClock())
+        node = Node(symbol, folder / symbol, processes)
         await node.start()
         indexer = services.indexer(node, folder / "index", processes)
         await indexer.start()

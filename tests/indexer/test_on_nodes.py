@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.node]
 @asynccontextmanager
 async def world(symbol: str, folder: Path) -> AsyncIterator[tuple[Node, Processes]]:
     async with Processes(folder / "logs") as processes:
-        node = Node(symbol, folder / "node", processes, SystemClock())
+        node = Node(symbol, folder / "node", processes)
         await node.start()
         yield node, processes
 

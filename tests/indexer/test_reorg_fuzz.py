@@ -20,7 +20,6 @@ from tests.indexer.oracle import Oracle, electrum_hash
 from tests.indexer.test_on_nodes import running, settled
 from tests.indexer.wire import Wallet
 
-from twinlock.seams import SystemClock
 from twinlock.simnet.node import KINDS, Node, NodeError
 from twinlock.simnet.processes import Processes
 
@@ -173,7 +172,7 @@ async def test_every_answer_is_the_oracles_after_every_step(
     print(f"TWINLOCK_SEED={SEED}")  # noqa: T201 - seen where the test fails
     rnd = random.Random(SEED)
     async with Processes(tmp_path / "logs") as processes:
-        node = Node(symbol, tmp_path / "node", processes, SystemClock(), WITH_MWEB[symbol])
+        node = Node(symbol, tmp_path / "node", processes, WITH_MWEB[symbol])
         await node.start()
         story, oracle = Story(node, rnd), Oracle(node)
         await story.begin()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from twinlock.seams import SystemClock
-from twinlock.simnet.node import KINDS, Node, NodeError
+from twinlock.simnet.node import KINDS, MEDIAN_BLOCKS, Node, NodeError
 from twinlock.simnet.processes import Processes
 
 pytestmark = [pytest.mark.anyio, pytest.mark.node]
@@ -24,7 +24,7 @@ def symbol(request: pytest.FixtureRequest, program: Callable[[str], Path]) -> st
 
 async def test_a_node_mines_pays_tells_time_and_survives_kill_9(symbol: str, tmp_path: Path) -> None:
     async with Processes(tmp_path / "logs") as processes:
-        node = Node(symbol, tmp_path / symbol, processes, clock)
+        node = Node(symbol, tmp_path / symbol, processes)
         await node.start()
         now = clock.now_ms() // 1000
         assert now - 60 < await node.median_time() <= now + 11
@@ -59,9 +59,29 @@ async def test_a_node_mines_pays_tells_time_and_survives_kill_9(symbol: str, tmp
         await node.stop()
 
 
+async def test_a_node_begins_on_the_history_of_an_earlier_one(symbol: str, tmp_path: Path) -> None:
+    history = KINDS[symbol].history
+    found = []
+    async with Processes(tmp_path / "logs") as processes:
+        for name in ("first", "second"):
+            node = Node(symbol, tmp_path / name, processes, shelf=tmp_path / "shelf")
+            await node.start()
+            assert await node.height() == history + MEDIAN_BLOCKS
+            assert clock.now_ms() // 1000 - 60 < await node.median_time()
+            address = await node.rpc("getnewaddress")
+            txid = await node.fund(address, 50_000)
+            await node.mine()
+            assert await node.unspent(f"addr({address})") == 50_000, txid
+            found.append(await node.rpc("getblockhash", history))
+            await node.stop()
+    assert found[0] == found[1]
+    [kept] = (tmp_path / "shelf").iterdir()
+    assert not (kept / "debug.log").exists()
+
+
 async def test_contracts_that_wait_for_the_clock_are_enforced(symbol: str, tmp_path: Path) -> None:
     async with Processes(tmp_path / "logs") as processes:
-        node = Node(symbol, tmp_path / symbol, processes, clock)
+        node = Node(symbol, tmp_path / symbol, processes)
         await node.start()
         if symbol == "ltc":
             forks = (await node.rpc("getblockchaininfo"))["softforks"]

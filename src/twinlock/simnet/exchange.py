@@ -66,7 +66,7 @@ class Exchange:
         self.folder = folder
         self.clock = clock
         self.processes = processes or Processes(folder / "logs")
-        self.nodes = {symbol: Node(symbol, folder / f"node-{symbol}", self.processes, clock) for symbol in plan.symbols}
+        self.nodes = {symbol: Node(symbol, folder / f"node-{symbol}", self.processes) for symbol in plan.symbols}
         self.indexers = {
             symbol: services.indexer(node, folder / f"indexer-{symbol}", self.processes)
             for symbol, node in self.nodes.items()

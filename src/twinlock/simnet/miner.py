@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterable
 
-import httpx
-
 from twinlock.seams import Clock
 from twinlock.simnet.node import Node, NodeError
 
@@ -38,7 +36,7 @@ class Miner:
         while True:
             await self._clock.sleep(self._seconds)
             # A node that is down, or still starting, is asked again at the next turn.
-            with contextlib.suppress(httpx.TransportError, NodeError):
+            with contextlib.suppress(OSError, NodeError):
                 if waiting := len(await node.mempool()):
                     await node.mine()
                     self._found(node, await node.height(), waiting)

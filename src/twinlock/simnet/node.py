@@ -1,25 +1,25 @@
 """Real coin nodes on private chains (regtest), with a wallet that mines and pays.
 
-A fresh node first mines its history with a clock set a day back, because blocks made in one go would otherwise carry
+A fresh node first mines its history with a clock set far back, because blocks made in one go would otherwise carry
 the chain's median time far ahead of the real one; eleven blocks at the real time then bring the median to now. After
-it every rule that contracts need is in force (Litecoin's regtest has CHECKLOCKTIMEVERIFY from height 1351 on).
+it every rule that contracts need is in force (Litecoin's regtest has CHECKLOCKTIMEVERIFY from height 1351 on). All but
+those eleven blocks is kept for the next fresh node (`histories`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from twinlock.errors import TwinlockError
-from twinlock.seams import Clock
-from twinlock.simnet import programs
+from twinlock.simnet import histories, programs
 from twinlock.simnet.ports import free_ports
 from twinlock.simnet.processes import Process, Processes
 
@@ -29,10 +29,16 @@ COIN_ATOMS = 100_000_000
 MEDIAN_BLOCKS = 11
 """Blocks whose median is the chain's time (BIP113)."""
 
-_DAY = 86_400
+_LONG_AGO = 1_700_000_000
+"""When histories were mined, by their blocks."""
+
 _NOBODY = "raw(51)"
 _PAID_BLOCKS = 80  # 4,000 coins for the miner; a wallet that earned every block would slow each new one down
 _USER, _PASSWORD = "twinlock", "simnet"
+_HEAD = b"Host: 127.0.0.1\r\nConnection: close\r\nAuthorization: Basic %b\r\n" % b64encode(
+    f"{_USER}:{_PASSWORD}".encode()
+)
+_PATIENCE_S = 300
 _WARMING_UP = -28
 
 
@@ -83,8 +89,15 @@ class NodeError(TwinlockError):
 class Node:
     """One node. `folder` holds its chain and outlives it, so that a stopped or killed node starts again."""
 
-    def __init__(self, symbol: str, folder: Path, processes: Processes, clock: Clock, kind: Kind | None = None) -> None:
-        """kind: how it is run, where it is to differ from `KINDS`."""
+    def __init__(
+        self,
+        symbol: str,
+        folder: Path,
+        processes: Processes,
+        kind: Kind | None = None,
+        shelf: Path | None = None,
+    ) -> None:
+        """kind: how it is run, where it is to differ from `KINDS`. shelf: where histories are kept, if not as usual."""
         self.symbol = symbol
         self.folder = folder
         self.port, self._publisher = free_ports(2)
@@ -92,9 +105,8 @@ class Node:
         self.extra: tuple[str, ...] = ()
         """Further arguments, from the next start on."""
         self._kind = kind or KINDS[symbol]
+        self._shelf = shelf or histories.shelf()
         self._processes = processes
-        self._clock = clock
-        self._http: httpx.AsyncClient
 
     @property
     def url(self) -> str:
@@ -104,22 +116,34 @@ class Node:
     async def start(self, say: programs.Say = lambda _line: None) -> None:
         """Start the program, fetching it when it is missing; a new chain gets its history. Raises ProgramError."""
         program = await asyncio.to_thread(programs.need, self._kind.program, say)
+        fresh = not self.folder.exists()
+        mined = map(str, (self._kind.history, _PAID_BLOCKS, _LONG_AGO))
+        made_by = (*_COMMON, *self._kind.arguments, *self.extra, *mined)
+        kept = self._shelf / histories.name_of(program, made_by)
+        if fresh:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            await asyncio.to_thread(histories.take, kept, self.folder)
+        await self._run(program)
+        if await self.height() == 0:
+            fresh = True
+            await self._make_history()
+            await self.stop()
+            await asyncio.to_thread(histories.keep, self.folder, kept)
+            await self._run(program)
+        await self._load_miner()
+        if fresh:
+            await self.mine(MEDIAN_BLOCKS)
+
+    async def _run(self, program: Path) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         special = (argument.format(publisher=self._publisher) for argument in self._kind.arguments)
         settings = (*_COMMON, *special, *self.extra, f"-datadir={self.folder}", f"-rpcport={self.port}")
-        # Litecoin's node does not stop while somebody keeps an idle connection to it.
-        self._http = httpx.AsyncClient(timeout=300, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0))
         self.process = await self._processes.start(f"node-{self.symbol}", [program, *settings])
         await self.process.until(self._answers, 60, "answer to RPC")
-        if await self.height() == 0:
-            await self._make_history()
-        else:
-            await self._load_miner()
 
     async def stop(self) -> None:
         """Stop the program in good order."""
         if self.process is not None:
-            await self._http.aclose()
             await self.process.stop()
 
     async def kill(self) -> None:
@@ -131,14 +155,11 @@ class Node:
     async def rpc(self, method: str, *params: object, wallet: str = "") -> Any:
         """One call, of the node or of that wallet in it. Amounts in answers are Decimal; send amounts as text.
 
-        Raises NodeError, httpx.HTTPError.
+        Raises NodeError, OSError.
         """
-        answer = await self._http.post(
-            f"http://127.0.0.1:{self.port}/{f'wallet/{wallet}' if wallet else ''}",
-            content=json.dumps({"jsonrpc": "1.0", "id": 0, "method": method, "params": params}),
-            auth=(_USER, _PASSWORD),
-        )
-        reply = json.loads(answer.content, parse_float=Decimal)
+        question = json.dumps({"jsonrpc": "1.0", "id": 0, "method": method, "params": params})
+        answer = await self._post(f"/wallet/{wallet}" if wallet else "/", question.encode())
+        reply = json.loads(answer, parse_float=Decimal)
         if (error := reply["error"]) is not None:
             raise NodeError(f"{self.symbol} {method}: {error['message']}", numbers={"rpc": error["code"]})
         return reply["result"]
@@ -202,13 +223,31 @@ class Node:
     async def _answers(self) -> bool:
         try:
             await self.rpc("getblockcount")
-        except httpx.TransportError:
+        except OSError:
             return False
         except NodeError as error:
             if error.numbers["rpc"] == _WARMING_UP:
                 return False
             raise
         return True
+
+    async def _post(self, path: str, body: bytes) -> bytes:
+        """The body of the answer. Stories ask thousands of times: a whole HTTP client would cost more than the node.
+
+        Litecoin's node does not stop while somebody keeps an idle connection to it, so each question has its own.
+        """
+        async with asyncio.timeout(_PATIENCE_S):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                writer.write(b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (path.encode(), _HEAD, len(body)))
+                writer.write(body)
+                head, _, answer = (await reader.read()).partition(b"\r\n\r\n")
+            finally:
+                writer.close()
+        size = re.search(rb"content-length: (\d+)", head.lower())
+        if size is None or len(answer) < int(size[1]):
+            raise ConnectionResetError(f"the {self.symbol} node hung up")
+        return answer
 
     async def _transactions(self) -> AsyncIterator[Any]:
         """Every transaction in a block since the chain's history, read without any index."""
@@ -219,13 +258,11 @@ class Node:
 
     async def _make_history(self) -> None:
         # The wallet is born with the old clock too, because it overlooks blocks older than itself.
-        await self.set_time(self._clock.now_ms() // 1000 - _DAY)
+        await self.set_time(_LONG_AGO)
         await self.rpc("createwallet", "miner")
         await self._load_miner()
         await self.rpc("generatetoaddress", _PAID_BLOCKS, await self.rpc("getnewaddress"))
         await self.mine(self._kind.history - _PAID_BLOCKS)
-        await self.set_time(None)
-        await self.mine(MEDIAN_BLOCKS)
 
     async def _load_miner(self) -> None:
         if "miner" not in await self.rpc("listwallets"):

@@ -8,8 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import httpx
-
 from twinlock.seams import Clock
 from twinlock.simnet.node import Node, NodeError
 
@@ -100,7 +98,7 @@ class Mint:
         while True:
             await self._clock.sleep(self._pace)
             # A node that is down, or still starting, is asked again at the next turn.
-            with suppress(httpx.TransportError, NodeError):
+            with suppress(OSError, NodeError):
                 async with self.closed(symbol):
                     ready = await self._ready(symbol)
                     owed = self._depth if ready else owed
