@@ -205,6 +205,8 @@ class _Apt:
             "Dir::State": root / "state",
             "Dir::State::status": root / "status",
             "Dir::Cache": root / "cache",
+            "Dir::Cache::pkgcache": "pkgcache.bin",  # systems in containers keep none, and read all lists each time
+            "Dir::Cache::srcpkgcache": "srcpkgcache.bin",
             "Dir::Etc::SourceList": root / "sources.list",
             "Dir::Etc::SourceParts": "/dev/null",
             "Dir::Etc::Preferences": "/dev/null",
@@ -213,6 +215,7 @@ class _Apt:
             "Dir::Etc::TrustedParts": "/dev/null",
             "Acquire::AllowInsecureRepositories": "false",
             "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled": "false",
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled": "false",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
             "APT::Get::AllowUnauthenticated": "false",
