@@ -1,6 +1,6 @@
 # Everything here sets itself up first; a second run costs seconds.
 .PHONY: setup setup-tests demo test lint docs clean \
-  soak soak-kernels soak-e2e soak-indexer soak-server bench bench-wallet bench-indexer bench-server
+  soak soak-kernels soak-client soak-e2e soak-indexer soak-server bench bench-wallet bench-indexer bench-server
 BIN := .venv/bin
 
 setup:
@@ -22,11 +22,15 @@ lint: setup-tests
 test: lint
 	@tools/test
 
-soak: soak-kernels soak-e2e soak-indexer soak-server
+soak: soak-kernels soak-client soak-e2e soak-indexer soak-server
 
 # The kernels with GCC's sanitizers, against damaged and hostile bytes; built outside the checkout.
 soak-kernels: setup-tests
 	@tools/sanitize
+
+# A trader's power goes before and after every write and broadcast, also where one cut is as good as the other.
+soak-client: setup-tests
+	TWINLOCK_SOAK=1 $(BIN)/pytest tests/client/test_power_cuts.py --timeout=3600
 
 # Longer variants of the stories on real nodes.
 soak-e2e: setup-tests
