@@ -17,6 +17,7 @@ from tests.client.world import RATE, World, world
 
 from twinlock.client.config import ControlConfig
 from twinlock.client.control.serve import Address, serving
+from twinlock.client.store.records import OrderRecord
 from twinlock.client.trader import Trader
 from twinlock.protocol.orders import Side
 from twinlock.seams import SystemEntropy
@@ -193,6 +194,29 @@ async def test_what_a_key_may_not_do_and_a_wrong_key_are_told(it: World, page: P
         await page.locator("#quantity").fill("0.015")
         await page.locator("#answer").get_by_text("multiple of the lot size").wait_for()
         assert alice.orders() == []
+
+
+async def test_what_is_over_is_shown_page_by_page(it: World, page: Page) -> None:
+    alice, order = it.traders["alice"], await resting(it)
+    past = msgspec.structs.replace(order, status="executed", funds_released=True, funds=(), tag="")
+    for number in range(60):
+        commitment = number.to_bytes(32)
+        it.stores["alice"].put(msgspec.structs.replace(past, tclient=order.tclient - 1 - number, commitment=commitment))
+    async with passing(it), served(alice) as address:
+        await page.goto(f"{address.url}/#{address.token}")
+        rows = page.locator("#orders tbody tr")
+        await expect(rows).to_have_count(51)
+        await expect(rows.first).to_contain_text("Cancel")  # what is open comes first, and counts for nothing
+        await page.get_by_role("button", name="Show older orders").click()
+        await expect(rows).to_have_count(61)
+        await expect(page.get_by_role("button", name="Show older orders")).to_have_count(0)
+
+
+async def resting(it: World) -> OrderRecord:
+    order = await it.call(it.traders["alice"].limit(MARKET, Side.SELL, LOT, RATE))
+    assert isinstance(order, OrderRecord)
+    await it.close_epoch()
+    return order
 
 
 async def test_the_files_are_for_everybody_and_let_nothing_in(it: World) -> None:
