@@ -8,6 +8,7 @@ import pytest
 from tests.client.fake_server import LOT, MARKET
 from tests.client.world import HOST, RATE, World, world
 
+from twinlock.client.api import Api
 from twinlock.client.control import views
 from twinlock.client.control.paging import asked, walk
 from twinlock.client.control.remote import RemoteError, embedded
@@ -16,6 +17,8 @@ from twinlock.client.store.living import Look
 from twinlock.client.store.records import EvidenceRecord, OrderRecord, SwapRecord
 from twinlock.client.tower.courier import PacketRecord
 from twinlock.client.trader import Trader
+from twinlock.client.wallet.records import SignedRecord
+from twinlock.client.wallet.stakes import FINAL_DEPTH
 from twinlock.protocol.codes import ErrorCode, RpcError
 from twinlock.protocol.messages.orders import NoMatch
 from twinlock.protocol.orders import Side
@@ -134,6 +137,9 @@ async def test_long_lists_are_read_page_by_page(it: World) -> None:
         assert await listed(market=MARKET, host=HOST) == everything
         rows = [row async for row in walk(remote, "/orders", views.OrderView)]
         assert rows == everything[::-1]
+        api = Api(remote, "", {})
+        assert trades(await api.orders("open", market=MARKET)) == [here]
+        assert [row async for row in api.past_orders(market=MARKET)] == everything[-2::-1]
         for wrong in ("yesterday", "12.", ".x", "9" * 30 + ".x"):
             with pytest.raises(RemoteError, match="no place in the list"):
                 await listed(before=wrong)
@@ -165,6 +171,8 @@ async def test_nothing_is_remembered_of_swaps_that_are_over(it: World) -> None:
         swapper = trader.venue().swapper
         kept = (swapper._runners, swapper._actions._funds, swapper._actions._too_early, swapper._escalation._lifted)
         assert not any(kept)
+    await it.mine(FINAL_DEPTH)
+    assert not it.stores["alice"].all(SignedRecord), "what is final is not sent again"
     await it.crash("alice")
     await it.start("alice")
     assert not it.stores["alice"].all(PacketRecord)

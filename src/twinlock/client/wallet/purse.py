@@ -301,10 +301,10 @@ class Purse:
     def abandon(self, txid: str) -> None:
         """Forget a signed transaction that was never broadcast. Raises WalletError if it was."""
         record = self._signed.get(txid)
+        if self.ledger.knows(txid) or (record is not None and record.sent):
+            raise WalletError("a transaction that was broadcast cannot be taken back", code="wallet.sent")
         if record is None:
             return
-        if record.sent or self.ledger.knows(txid):
-            raise WalletError("a transaction that was broadcast cannot be taken back", code="wallet.sent")
         tx = Tx.parse(record.raw)
         reference = TX_LOCK + txid
         made = [CoinPoint(tx.hash, index) for index in range(len(tx.outputs))]
@@ -330,6 +330,10 @@ class Purse:
         for lock in self.journal.locks():
             if self.ledger.spent_depth(self.point(lock.coin_id)) >= FINAL_DEPTH:
                 self._free([lock.coin_id])
+        for record in list(self._signed.values()):
+            # By itself, or by another one: neither is sent again.
+            if any(self.ledger.spent_depth(txin.point) >= FINAL_DEPTH for txin in Tx.parse(record.raw).inputs):
+                self._drop_signed(record.txid)
         youngest = self._clock.now_ms() - REPEAT_MS
         for record in list(self._signed.values()):
             forgotten = record.sent and self.scanner.complete and not self.ledger.knows(record.txid)
