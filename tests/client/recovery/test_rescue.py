@@ -199,12 +199,15 @@ async def test_the_file_refunds_without_the_server(it: Losing, name: str) -> Non
 @pytest.mark.parametrize("name", ["alice", "bob"])
 async def test_a_contract_that_the_server_never_heard_of_is_found_on_the_chain(it: Losing, name: str) -> None:
     before = {who: it.total(who) for who in ("alice", "bob")}
+    deaf = {"init": RpcError(ErrorCode.TRANSACTION_UNDISCOVERED, "not seen yet")}
+    if name == "alice":
+        it.server.refuse |= deaf
     await it.matched()
     if name == "bob":
         await it.crash("bob")
         await it.settle(lambda: reached(it, "alice", "swap_accepted"))
         await it.start("bob")
-    it.server.refuse["init"] = RpcError(ErrorCode.TRANSACTION_UNDISCOVERED, "not seen yet")
+        it.server.refuse |= deaf
     await it.settle(lambda: reached(it, name, "swap_sent"))
     assert not it.swap(name).swap.legs[it.swap(name).party].contract_acknowledged
     it.server.refuse.clear()
