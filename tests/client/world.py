@@ -38,8 +38,8 @@ PIECES = 4
 LOCKS = LockConfig(maker=1200, taker=480)
 """Short, so that not every story waits for a virtual day."""
 RATE = 250_000
-TURNS = 1000
-"""Turns of the loop after which time goes on all the same."""
+TURNS = 16
+"""Turns of the loop after which time goes on all the same, as for every virtual clock: long work takes its time."""
 SYMBOLS = {LTC: "ltc", BTC: "btc"}
 
 
@@ -175,7 +175,7 @@ class FusedLink:
 
 
 class WorldClock(VirtualClock):
-    """Goes on once no task has anything left to do, which is soon: nothing comes from outside of this world's loop."""
+    """A virtual clock that goes on once no task has anything left to do: nothing comes from outside this loop."""
 
     async def _settle(self) -> None:
         ready = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]  # nothing public tells it
