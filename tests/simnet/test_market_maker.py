@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twinlock.client.store.living import Look
 from twinlock.client.trader import Trader
 from twinlock.errors import TwinlockError
 from twinlock.protocol.orders import OrderType, Side
@@ -34,18 +35,20 @@ class Exchange:
         self.placed: list[Any] = []
         self._refusal = refusal
 
-    def orders(self) -> list[Any]:
-        return self.placed
+    def orders(self, look: Look) -> list[Any]:
+        return [order for order in self.placed if look.at_open and order.active]
 
     async def limit(self, market: str, side: Side, quantity: int, rate: int) -> None:
         if self._refusal:
             raise self._refusal
         order = SimpleNamespace(market=market, side=side, quantity=quantity, rate=rate)
-        order.status, order.type, order.order_id = "booked", OrderType.LIMIT, len(self.placed).to_bytes(32)
+        order.status, order.active, order.type = "booked", True, OrderType.LIMIT
+        order.order_id = len(self.placed).to_bytes(32)
         self.placed.append(order)
 
     async def cancel(self, order_id: bytes) -> None:
-        self.placed[int.from_bytes(order_id)].status = "canceled"
+        order = self.placed[int.from_bytes(order_id)]
+        order.status, order.active = "canceled", False
 
 
 @pytest.mark.anyio

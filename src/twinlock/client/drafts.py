@@ -97,7 +97,7 @@ def check_market(desk: Desk, name: str, options: OrderOptions) -> Market:
             code="order.options",
             fix="place the order without them",
         )
-    if not _may_run(offer, desk.clock.now_ms()):
+    if not may_run(offer, desk.clock.now_ms()):
         raise OrderError(
             f"market {name} is not running",
             code="order.market_closed",
@@ -117,10 +117,17 @@ def check_market(desk: Desk, name: str, options: OrderOptions) -> Market:
     return offer
 
 
-def _may_run(offer: Market, now_ms: int) -> bool:
-    """Whether the market runs now. The server takes orders of clocks that are somewhat wrong, so ours may be."""
+def may_run(offer: Market, now_ms: int) -> bool:
+    """Whether the market may be running now.
+
+    The server takes orders of clocks that are somewhat wrong, so ours may be. One that was never suspended has begun by
+    the server's clock, whatever ours says of it: then the server is asked, and tells whose clock is wrong.
+    """
+    status = offer.status
+    if status.start_epoch and not status.final_epoch:
+        return True
     moments = (now_ms - CLOCK_TOLERANCE_MS, now_ms, now_ms + CLOCK_TOLERANCE_MS)
-    return any(offer.status.running(moment, offer.epoch_ms) for moment in moments)
+    return any(status.running(moment, offer.epoch_ms) for moment in moments)
 
 
 def sums(drafts: Sequence[Draft]) -> dict[int, int]:
