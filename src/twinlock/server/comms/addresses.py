@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
+
+_KNOWN_MAX = 4_096
 
 
 def origin(address: str) -> str:
@@ -23,6 +26,7 @@ def origin(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
+@lru_cache(_KNOWN_MAX)  # every message asks
 def is_loopback(address: str) -> bool:
     """Whether an origin is this machine, behind which many clients may be."""
     try:
