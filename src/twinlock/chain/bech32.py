@@ -20,6 +20,8 @@ MAX_LENGTH = 90
 _NONE = 255
 _VALUES = bytes(CHARSET.find(chr(code)) % 256 for code in range(256))
 """The value of each character's code; _NONE for those that bech32 does not use."""
+_DIGITS = b"0123456789abcdefghijklmnopqrstuv".ljust(256)
+"""The digit of each 5-bit value, as `int` reads them."""
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _STEPS = tuple(reduce(xor, (row for i, row in enumerate(_GENERATOR) if top >> i & 1), 0) for top in range(32))
 """What each value of the five bits that leave the residue adds to it."""
@@ -33,7 +35,7 @@ def encode(hrp: str, values: Iterable[int], constant: int) -> str:
     return hrp + "1" + "".join(CHARSET[value] for value in data + checksum)
 
 
-def decode(text: str) -> tuple[str, list[int], int]:
+def decode(text: str) -> tuple[str, bytes, int]:
     """(prefix, 5-bit values without checksum, constant). Raises EncodingError."""
     if len(text) > MAX_LENGTH or not text.isascii() or not text.isprintable():
         raise EncodingError("not bech32 text", code="chain.encoding.bech32", numbers={"length": len(text)})
@@ -46,13 +48,13 @@ def decode(text: str) -> tuple[str, list[int], int]:
     constant = _polymod(values, _start(hrp))
     if constant not in (BECH32, BECH32M):
         raise EncodingError("bech32 checksum does not match", code="chain.encoding.checksum")
-    return hrp, list(values[:-6]), constant
+    return hrp, values[:-6], constant
 
 
 def encode_segwit(hrp: str, version: int, program: bytes) -> str:
     """The address of a witness program: bech32 for version 0, bech32m for 1 to 16."""
     _check_program(version, program)
-    return encode(hrp, [version, *regroup(program, 8, 5, pad=True)], BECH32M if version else BECH32)
+    return encode(hrp, [version, *_grouped(program)], BECH32M if version else BECH32)
 
 
 def decode_segwit(hrp: str, text: str) -> tuple[int, bytes]:
@@ -61,32 +63,28 @@ def decode_segwit(hrp: str, text: str) -> tuple[int, bytes]:
     if found != hrp or not values:
         raise EncodingError("the address has another prefix", code="chain.encoding.prefix", numbers={"prefix": found})
     version = values[0]
-    program = bytes(regroup(values[1:], 5, 8, pad=False))
+    program = _ungrouped(values[1:])
     _check_program(version, program)
     if constant != (BECH32M if version else BECH32):
         raise EncodingError("bech32 and bech32m are mixed up", code="chain.encoding.checksum")
     return version, program
 
 
-def regroup(data: Iterable[int], width: int, new_width: int, *, pad: bool) -> list[int]:
-    """The same bits in groups of another width, most significant first.
+def _grouped(data: bytes) -> list[int]:
+    """The bits in groups of five, most significant first; zeros fill the last."""
+    size = 8 * len(data)
+    filled = size + -size % 5
+    bits = int.from_bytes(data) << filled - size
+    return [bits >> shift & 31 for shift in range(filled - 5, -1, -5)]
 
-    Without `pad` the rest must be less than one old group, of zeros. Raises EncodingError.
-    """
-    bits = size = 0
-    for value in data:
-        bits = bits << width | value
-        size += width
-    count, over = divmod(size, new_width)
-    if pad and over:
-        bits <<= new_width - over
-        count += 1
-    elif not pad:
-        if over >= width or bits & ((1 << over) - 1):
-            raise EncodingError("bech32 padding is not zero or too long", code="chain.encoding.bech32")
-        bits >>= over
-    top = (1 << new_width) - 1
-    return [bits >> shift & top for shift in range((count - 1) * new_width, -1, -new_width)]
+
+def _ungrouped(values: bytes) -> bytes:
+    """The bytes of such groups. What fills the last must be less than a group, of zeros. Raises EncodingError."""
+    count, over = divmod(5 * len(values), 8)
+    bits = int(values.translate(_DIGITS), 32) if values else 0
+    if over >= 5 or bits & ((1 << over) - 1):
+        raise EncodingError("bech32 padding is not zero or too long", code="chain.encoding.bech32")
+    return (bits >> over).to_bytes(count)
 
 
 def _check_program(version: int, program: bytes) -> None:

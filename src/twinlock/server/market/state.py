@@ -38,8 +38,8 @@ class MarketState:
 
     def running(self, now_ms: int) -> bool:
         """Whether trade orders are taken: on schedule, and both chains in view."""
-        chains = (self.services.assets[self.terms.base], self.services.assets[self.terms.quote])
-        return self.schedule.runs(epoch_index(now_ms, self.terms.epoch_ms)) and all(asset.synced for asset in chains)
+        base, quote = self.services.assets[self.terms.base], self.services.assets[self.terms.quote]
+        return self.schedule.runs(epoch_index(now_ms, self.terms.epoch_ms)) and base.synced and quote.synced
 
     def rules(self, now_ms: int) -> MarketRules:
         """What an order must fit at this moment."""
