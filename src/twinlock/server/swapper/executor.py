@@ -43,6 +43,8 @@ _WATCHED = {MatchStatus.MAKER_SWAP_CAST: Party.MAKER, MatchStatus.TAKER_SWAP_CAS
 # How far a side's own swap counts as exposure (section 4.9).
 _EXPOSED_BELOW = {Party.MAKER: MatchStatus.MAKER_REDEEMED, Party.TAKER: MatchStatus.TAKER_SWAP_CAST}
 _TICK_MAX_S = 5.0
+_AT_A_GLANCE = 500
+"""Matches that are judged in one turn of the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,17 +273,32 @@ class SwapExecutor:
     async def _look(self) -> None:
         self._sight.look()
         await self._look_at_depths()
-        due = {
-            settling: judgement
-            for settling in self._active
-            if not settling.searching and (judgement := self._judge(settling)) is not None
-        }
-        due |= dict.fromkeys(self._unaddressed, Judgement(None, None))
-        self._unaddressed.clear()
-        unredeemed = self._redemptions.begin(due)
+        late = await self._late()
+        unredeemed = self._redemptions.begin(late)
         if unredeemed:
             self._hub.start(self._fail_unredeemed(unredeemed))  # beside all else: a chain may be slow to answer
-        await self._fail([verdict for verdict in due.items() if verdict[0].status not in REDEEMS])
+        lost, self._unaddressed = self._unaddressed, []
+        await self._fail([(settling, Judgement(None, None)) for settling in lost])
+        for start in range(0, len(late), PORTION):
+            # Judged once more: while those before it ended, somebody may have acted.
+            judged = ((settling, self._judge(settling)) for settling in late[start : start + PORTION])
+            await self._endings.fail(
+                [
+                    (settling, judgement)
+                    for settling, judgement in judged
+                    if judgement is not None and settling.status not in REDEEMS
+                ]
+            )
+
+    async def _late(self) -> list[Settling]:
+        """The matches whose time is over, looked for in portions: everybody else has turns in between."""
+        late: list[Settling] = []
+        active = list(self._active)
+        for start in range(0, len(active), _AT_A_GLANCE):
+            glance = active[start : start + _AT_A_GLANCE]
+            late += [settling for settling in glance if not settling.searching and self._judge(settling) is not None]
+            await asyncio.sleep(0)
+        return late
 
     def _judge(self, settling: Settling) -> Judgement | None:
         """The reason to fail a match now. Redemptions are asked for on their chains, in view or not."""
