@@ -44,6 +44,13 @@ async def status(trader: Trader, receipt: OrderResult) -> OrderStatus:
     return OrderStatus(found.status)
 
 
+async def became(trader: Trader, receipt: OrderResult, wanted: OrderStatus) -> None:
+    """Wait until an order is stored with that status; the book knows a moment earlier."""
+    async with asyncio.timeout(PATIENCE_S):
+        while await status(trader, receipt) is not wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def test_a_booked_order_is_still_there_and_its_coin_locked(any_exchange: Exchange) -> None:
     exchange = any_exchange
     trader = await exchange.trader()
@@ -225,9 +232,7 @@ async def test_an_order_whose_coin_was_spent_meanwhile_is_revoked_without_blame(
     await exchange.start()
     await exchange.reconnect(trader)
     await trader.connect()
-    async with asyncio.timeout(PATIENCE_S):
-        while await status(trader, receipt) is not OrderStatus.REVOKED:  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await became(trader, receipt, OrderStatus.REVOKED)
     assert len(exchange.running.manager.markets["ltc_btc"].book) == 0
     assert (await trader.connect()).score == 0
 
@@ -275,7 +280,7 @@ async def test_a_book_that_a_suspension_was_to_empty_is_empty_after_a_restart(ex
     await until(lambda: not len(exchange.running.manager.markets["ltc_btc"].book))
     await exchange.reconnect(trader)
     assert ((await trader.connect()).active_orders, (await trader.connect()).score) == ([], 0)
-    assert await status(trader, receipt) is OrderStatus.REVOKED
+    await became(trader, receipt, OrderStatus.REVOKED)
 
 
 async def test_a_resumption_that_is_scheduled_is_not_forgotten(exchange: Exchange) -> None:
